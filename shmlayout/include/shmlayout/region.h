@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Regions as files: create and lock (the writer), attach and guard (readers). The only system calls
+ * of shmlayout. No malloc, no logging; reasons go into the caller's buffer.
+ */
+#ifndef SHMLAYOUT_REGION_H
+#define SHMLAYOUT_REGION_H
+
+#include "shmlayout/atomic.h"
+#include "shmlayout/layout.h"
+#include "shmlayout/validate.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- the writer ----------------------------------------------------------------------------------- */
+
+struct fws_region {
+    fws_word *words; /* the map, read-write, MADV_DONTFORK */
+    uint64_t bytes;
+    int fd;      /* keeps the OFD write lock; the kernel drops it on any death */
+    char path[4096];
+};
+
+/*
+ * Makes a region file of `bytes` bytes in directory `dir` under a temporary name: exclusive, no
+ * links followed, mode 0640, every block allocated, mapped, locked. The caller fills it and then
+ * calls fws_region_publish(). False and a one-line reason in why (cap bytes) on any failure; nothing
+ * is then left behind. allow_disk: accept a file system that is not tmpfs.
+ * *no_space (may be NULL) tells whether room was what was missing.
+ */
+bool fws_region_create(const char *dir, const char *file_name, uint64_t bytes, bool allow_disk,
+                       struct fws_region *out, bool *no_space, char *why, size_t cap);
+
+/* Stamps the checksum, publishes the magic and moves the file to its name. False: as above, and the
+ * file is gone. */
+bool fws_region_publish(struct fws_region *region, const char *dir, const char *file_name,
+                        char *why, size_t cap);
+
+/* Gives everything back and removes the temporary file: for a create that is not carried through. */
+void fws_region_abandon(struct fws_region *region, const char *dir, const char *file_name);
+
+/* ---- readers ---------------------------------------------------------------------------------------- */
+
+struct fws_view {
+    const fws_word *words; /* a read-only map, or a private copy of a dead region's file */
+    uint64_t bytes;        /* of the region */
+    int fd;                /* read-only */
+    bool copied;           /* words is private memory */
+    uint64_t prefix[FWS_H_PREFIX_WORDS]; /* the checked copy */
+};
+
+enum fws_attach {
+    FWS_ATTACH_OK,
+    FWS_ATTACH_NOT_FOUND,
+    FWS_ATTACH_NOT_READY,
+    FWS_ATTACH_DENIED,
+    FWS_ATTACH_INCOMPATIBLE,
+    FWS_ATTACH_CORRUPT,
+    FWS_ATTACH_FAILED,
+};
+
+/*
+ * Opens and checks the region at path, O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC: a regular file,
+ * sizes within limits, every block allocated, prefix and directory sound. Live (lock held): mapped
+ * read-only. Dead: read into private memory. Fills out->prefix also on INCOMPATIBLE. Otherwise a
+ * one-line reason in why.
+ */
+enum fws_attach fws_view_attach(const char *path, struct fws_view *out, char *why, size_t cap);
+void fws_view_detach(struct fws_view *view);
+
+enum fws_lock_state { FWS_LOCK_UNKNOWN, FWS_LOCK_HELD, FWS_LOCK_FREE };
+/* Whether a writer holds the lock of the region on fd. Works across pid namespaces and uids. */
+enum fws_lock_state fws_lock_ask(int fd);
+
+/*
+ * Runs fn(arg), which reads the view's words; false when the file was cut short underneath
+ * (SIGBUS), in which case fn was left in the middle. fn must hold no resource that it alone could
+ * give back. Installs a SIGBUS handler for the process at its first use; a SIGBUS that is not ours
+ * goes to the handler that was there before. Any thread, not nested.
+ */
+bool fws_view_guard(const struct fws_view *view, void (*fn)(void *arg), void *arg);
+
+/* Reads the frozen prefix of a file by pread, without mapping it. */
+enum fws_attach fws_prefix_read(int dirfd, const char *name, uint64_t prefix[FWS_H_PREFIX_WORDS],
+                                int *fd_out);
+
+#endif

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Regions as files: the only system calls of shmlayout. */
+#include "shmlayout/region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+/* ---- small things ---------------------------------------------------------------------------- */
+
+/* A descriptor of 3 or more: a host that closed its standard streams must never print into us. */
+static int above_stdio(int fd)
+{
+    if (fd < 0 || fd > 2)
+        return fd;
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return high;
+}
+
+static bool temp_name(const char *file_name, char *out, size_t cap)
+{
+    int n = snprintf(out, cap, ".%s" FWS_TEMP_SUFFIX, file_name);
+    return n > 0 && (size_t)n < cap;
+}
+
+/* ---- the writer --------------------------------------------------------------------------------- */
+
+/* Opens the directory and refuses it when a map in it could stall the writer. -1 and why. */
+static int directory_open(const char *dir, bool allow_disk, char *why, size_t cap)
+{
+    int fd = above_stdio(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd < 0) {
+        snprintf(why, cap, "cannot open directory %s: %s", dir, strerror(errno));
+        return -1;
+    }
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0) {
+        snprintf(why, cap, "cannot ask what file system %s is on: %s", dir, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    if (fs.f_type != TMPFS_MAGIC && !allow_disk) {
+        snprintf(why, cap,
+                 "%s is not on tmpfs (file system type 0x%llx): a disk could stall the forwarder; "
+                 "use a tmpfs such as /dev/shm or set allow_disk",
+                 dir, (unsigned long long)fs.f_type);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Allocates every block, so that a full file system shows now and never as SIGBUS later. */
+static bool blocks_allocate(int fd, uint64_t bytes, const char *dir, bool *no_space, char *why,
+                            size_t cap)
+{
+    struct rlimit limit;
+    /* Beyond this limit the kernel would send SIGXFSZ, which kills by default. */
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < bytes) {
+        snprintf(why, cap, "the region needs %llu bytes but RLIMIT_FSIZE is %llu: raise ulimit -f",
+                 (unsigned long long)bytes, (unsigned long long)limit.rlim_cur);
+        return false;
+    }
+    int error;
+    int tries = 0;
+    do {
+        error = posix_fallocate(fd, 0, (off_t)bytes);
+    } while (error == EINTR && ++tries < 16);
+    if (error == 0)
+        return true;
+    *no_space = error == ENOSPC || error == EDQUOT;
+    snprintf(why, cap, "cannot allocate %llu bytes in %s: %s%s", (unsigned long long)bytes, dir,
+             strerror(error), *no_space ? ": enlarge it or configure smaller rings" : "");
+    return false;
+}
+
+static bool lock_take(int fd, char *why, size_t cap)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+        return true;
+    snprintf(why, cap, "cannot lock the region: %s", strerror(errno));
+    return false;
+}
+
+static fws_word *map_shared(int fd, uint64_t bytes, int protection, char *why, size_t cap)
+{
+    void *map = mmap(NULL, (size_t)bytes, protection, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        snprintf(why, cap, "cannot map %llu bytes: %s", (unsigned long long)bytes,
+                 strerror(errno));
+        return NULL;
+    }
+    return map;
+}
+
+bool fws_region_create(const char *dir, const char *file_name, uint64_t bytes, bool allow_disk,
+                       struct fws_region *out, bool *no_space, char *why, size_t cap)
+{
+    char temp[300];
+    bool unused;
+    if (no_space == NULL)
+        no_space = &unused;
+    *no_space = false;
+    *out = (struct fws_region){.fd = -1, .bytes = bytes};
+    int n = snprintf(out->path, sizeof out->path, "%s/%s", dir, file_name);
+    if (!temp_name(file_name, temp, sizeof temp) || n < 0 || (size_t)n >= sizeof out->path) {
+        snprintf(why, cap, "the path %.64s.../%.64s is too long", dir, file_name);
+        return false;
+    }
+    int dirfd = directory_open(dir, allow_disk, why, cap);
+    if (dirfd < 0)
+        return false;
+    int fd = above_stdio(
+        openat(dirfd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
+    if (fd < 0) {
+        *no_space = errno == ENOSPC || errno == EDQUOT;
+        snprintf(why, cap, "cannot create a file in %s: %s", dir, strerror(errno));
+        goto fail_directory;
+    }
+    if (fchmod(fd, 0640) != 0) { /* whatever the umask is: the group reads */
+        snprintf(why, cap, "cannot set the mode of %s/%s: %s", dir, temp, strerror(errno));
+        goto fail_file;
+    }
+    if (!lock_take(fd, why, cap) || !blocks_allocate(fd, bytes, dir, no_space, why, cap))
+        goto fail_file;
+    out->words = map_shared(fd, bytes, PROT_READ | PROT_WRITE, why, cap);
+    if (out->words == NULL)
+        goto fail_file;
+    if (madvise((void *)out->words, (size_t)bytes, MADV_DONTFORK) != 0) {
+        snprintf(why, cap, "cannot keep the map out of forked children: %s", strerror(errno));
+        goto fail_map;
+    }
+    out->fd = fd;
+    close(dirfd);
+    return true;
+
+fail_map:
+    munmap((void *)out->words, (size_t)bytes);
+    out->words = NULL;
+fail_file:
+    unlinkat(dirfd, temp, 0);
+    close(fd);
+fail_directory:
+    close(dirfd);
+    return false;
+}
+
+bool fws_region_publish(struct fws_region *region, const char *dir, const char *file_name,
+                        char *why, size_t cap)
+{
+    char temp[300], from[4096];
+    uint64_t prefix[FWS_H_PREFIX_WORDS];
+
+    for (int w = 0; w < FWS_H_PREFIX_WORDS; w++)
+        prefix[w] = fws_peek(&region->words[w]); /* our own stores, same thread */
+    fws_put(&region->words[FWS_H_CHECKSUM], fws_prefix_checksum(prefix));
+    /* Release: who sees the magic sees the whole header and directory.
+     * PAIRS WITH fws_view_attach (which reads by pread after it saw the file under its name). */
+    fws_publish(&region->words[FWS_H_MAGIC], FWS_MAGIC);
+
+    int n = -1;
+    if (temp_name(file_name, temp, sizeof temp))
+        n = snprintf(from, sizeof from, "%s/%s", dir, temp);
+    if (n < 0 || (size_t)n >= sizeof from) {
+        snprintf(why, cap, "the path %.64s/... is too long", dir);
+    } else if (rename(from, region->path) == 0) {
+        return true;
+    } else {
+        snprintf(why, cap, "cannot rename %s to %s: %s", from, region->path, strerror(errno));
+    }
+    fws_region_abandon(region, dir, file_name);
+    return false;
+}
+
+void fws_region_abandon(struct fws_region *region, const char *dir, const char *file_name)
+{
+    char temp[300], path[4096];
+    if (temp_name(file_name, temp, sizeof temp)) {
+        int n = snprintf(path, sizeof path, "%s/%s", dir, temp);
+        if (n > 0 && (size_t)n < sizeof path)
+            unlink(path);
+    }
+    if (region->words != NULL)
+        munmap((void *)region->words, (size_t)region->bytes);
+    if (region->fd >= 0)
+        close(region->fd);
+    region->words = NULL;
+    region->fd = -1;
+}
+
+/* ---- readers -------------------------------------------------------------------------------------- */
+
+enum fws_lock_state fws_lock_ask(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+        return FWS_LOCK_UNKNOWN;
+    return lock.l_type == F_UNLCK ? FWS_LOCK_FREE : FWS_LOCK_HELD;
+}
+
+static enum fws_attach attach_of_errno(int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return FWS_ATTACH_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+        return FWS_ATTACH_DENIED;
+    case ELOOP: /* a symbolic link */
+    case ENXIO: /* a socket, or a FIFO without its other end */
+    case ENODEV:
+        return FWS_ATTACH_CORRUPT;
+    default:
+        return FWS_ATTACH_FAILED;
+    }
+}
+
+static enum fws_attach attach_of_verdict(enum fws_verdict verdict)
+{
+    switch (verdict) {
+    case FWS_OK:
+        return FWS_ATTACH_OK;
+    case FWS_NOT_READY:
+        return FWS_ATTACH_NOT_READY;
+    case FWS_BYTE_ORDER_OTHER:
+    case FWS_WORD_SIZE_OTHER:
+    case FWS_MAJOR_OTHER:
+    case FWS_INCOMPAT_UNKNOWN:
+        return FWS_ATTACH_INCOMPATIBLE;
+    case FWS_FOREIGN:
+    case FWS_TRUNCATED:
+    case FWS_CHECKSUM_WRONG:
+    case FWS_HEADER_WRONG:
+        break;
+    }
+    return FWS_ATTACH_CORRUPT;
+}
+
+/* Reads [offset, offset + bytes) whole. False: the file ends before, or an error (errno; 0: end). */
+static bool read_whole(int fd, void *out, uint64_t bytes, uint64_t offset)
+{
+    uint64_t done = 0;
+    while (done < bytes) {
+        ssize_t n = pread(fd, (char *)out + done, (size_t)(bytes - done), (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0)
+                errno = 0;
+            return false;
+        }
+        done += (uint64_t)n;
+    }
+    return true;
+}
+
+enum fws_attach fws_prefix_read(int dirfd, const char *name, uint64_t prefix[FWS_H_PREFIX_WORDS],
+                                int *fd_out)
+{
+    int fd = above_stdio(openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (fd < 0)
+        return attach_of_errno(errno);
+    struct stat st;
+    enum fws_attach result = FWS_ATTACH_CORRUPT;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+        read_whole(fd, prefix, FWS_H_PREFIX_WORDS * FWS_WORD_BYTES, 0))
+        result = attach_of_verdict(fws_check_prefix(prefix, (uint64_t)st.st_size));
+    if (result == FWS_ATTACH_OK)
+        *fd_out = fd;
+    else
+        close(fd);
+    return result;
+}
+
+/* Makes view->words: a map of a live region, a private copy of a dead one. */
+static enum fws_attach view_load(struct fws_view *view, const struct stat *st, const char *path,
+                                 char *why, size_t cap)
+{
+    if (fws_lock_ask(view->fd) == FWS_LOCK_HELD) {
+        /* A hole would be allocated by our reading it, on the writer's account. */
+        if ((uint64_t)st->st_blocks * 512 < view->bytes) {
+            snprintf(why, cap, "%s: has holes: only %llu of %llu bytes are allocated", path,
+                     (unsigned long long)st->st_blocks * 512, (unsigned long long)view->bytes);
+            return FWS_ATTACH_CORRUPT;
+        }
+        char reason[160];
+        view->words = map_shared(view->fd, view->bytes, PROT_READ, reason, sizeof reason);
+        if (view->words == NULL) {
+            snprintf(why, cap, "%s: %s", path, reason);
+            return FWS_ATTACH_FAILED;
+        }
+        return FWS_ATTACH_OK;
+    }
+    void *copy = mmap(NULL, (size_t)view->bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (copy == MAP_FAILED) {
+        snprintf(why, cap, "%s: no memory for a copy of %llu bytes", path,
+                 (unsigned long long)view->bytes);
+        return FWS_ATTACH_FAILED;
+    }
+    if (!read_whole(view->fd, copy, view->bytes, 0)) {
+        snprintf(why, cap, "%s: cannot be read whole: %s", path,
+                 errno != 0 ? strerror(errno) : "it was cut short meanwhile");
+        munmap(copy, (size_t)view->bytes);
+        return FWS_ATTACH_CORRUPT;
+    }
+    view->words = copy;
+    view->copied = true;
+    return FWS_ATTACH_OK;
+}
+
+static enum fws_attach view_check(struct fws_view *view, const char *path, char *why, size_t cap)
+{
+    struct stat st;
+    if (fstat(view->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        snprintf(why, cap, "%s: not a regular file", path);
+        return FWS_ATTACH_CORRUPT;
+    }
+    if (!read_whole(view->fd, view->prefix, sizeof view->prefix, 0)) {
+        snprintf(why, cap, "%s: truncated: %lld bytes are less than a header", path,
+                 (long long)st.st_size);
+        return FWS_ATTACH_CORRUPT;
+    }
+    enum fws_verdict verdict = fws_check_prefix(view->prefix, (uint64_t)st.st_size);
+    if (verdict == FWS_MAJOR_OTHER) {
+        snprintf(why, cap,
+                 "%s: layout %llu.%llu, this version reads %u.x: use a fwdscope of that version",
+                 path, (unsigned long long)view->prefix[FWS_H_MAJOR],
+                 (unsigned long long)view->prefix[FWS_H_MINOR], FWS_LAYOUT_MAJOR);
+        return FWS_ATTACH_INCOMPATIBLE;
+    }
+    if (verdict == FWS_TRUNCATED) {
+        snprintf(why, cap, "%s: truncated: %lld of %llu bytes are there", path,
+                 (long long)st.st_size, (unsigned long long)view->prefix[FWS_H_REGION_BYTES]);
+        return FWS_ATTACH_CORRUPT;
+    }
+    if (verdict != FWS_OK) {
+        snprintf(why, cap, "%s: %s", path, fws_verdict_text(verdict));
+        return attach_of_verdict(verdict);
+    }
+    view->bytes = view->prefix[FWS_H_REGION_BYTES];
+    return view_load(view, &st, path, why, cap);
+}
+
+enum fws_attach fws_view_attach(const char *path, struct fws_view *out, char *why, size_t cap)
+{
+    *out = (struct fws_view){.fd = -1};
+    int fd = above_stdio(open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (fd < 0) {
+        int error = errno;
+        snprintf(why, cap, "%s: %s", path,
+                 error == ELOOP ? "a symbolic link, not a region" : strerror(error));
+        return attach_of_errno(error);
+    }
+    out->fd = fd;
+    enum fws_attach result = view_check(out, path, why, cap);
+    if (result != FWS_ATTACH_OK) {
+        close(fd);
+        out->fd = -1;
+    }
+    return result;
+}
+
+void fws_view_detach(struct fws_view *view)
+{
+    if (view->words != NULL)
+        munmap((void *)(uintptr_t)view->words, (size_t)view->bytes);
+    if (view->fd >= 0)
+        close(view->fd);
+    view->words = NULL;
+    view->fd = -1;
+}
+
+/* ---- SIGBUS ------------------------------------------------------------------------------------------ */
+
+/* What the running guard of this thread protects; base NULL: none runs. */
+static _Thread_local struct {
+    const char *volatile base;
+    volatile size_t bytes;
+    sigjmp_buf back;
+} guard;
+
+static struct sigaction bus_before;
+static pthread_once_t bus_once = PTHREAD_ONCE_INIT;
+
+static void bus_handler(int number, siginfo_t *info, void *context)
+{
+    (void)number;
+    (void)context;
+    const char *at = info->si_addr;
+    if (guard.base != NULL && at >= guard.base && (size_t)(at - guard.base) < guard.bytes)
+        siglongjmp(guard.back, 1);
+    /* Not ours: the fault happens again under the handler that was there before. */
+    sigaction(SIGBUS, &bus_before, NULL);
+}
+
+static void bus_install(void)
+{
+    struct sigaction action = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, &bus_before);
+}
+
+bool fws_view_guard(const struct fws_view *view, void (*fn)(void *arg), void *arg)
+{
+    if (view->copied) { /* private memory: nobody can cut it */
+        fn(arg);
+        return true;
+    }
+    pthread_once(&bus_once, bus_install);
+    bool whole = false;
+    /* The mask is not saved: SA_NODEFER left SIGBUS open, so there is nothing to restore. */
+    if (sigsetjmp(guard.back, 0) == 0) {
+        guard.bytes = (size_t)view->bytes;
+        guard.base = (const char *)view->words;
+        fn(arg);
+        whole = true;
+    }
+    guard.base = NULL;
+    return whole;
+}

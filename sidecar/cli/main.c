@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fwdscope: which command. */
+#include "cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "fwdscope " FWDSCOPE_VERSION " - a window, from outside, into a running log forwarder\n"
+    "\n"
+    "usage: fwdscope COMMAND [OPTION...]\n"
+    "\n"
+    "  serve     watch regions; answer HTTP, stream OTLP JSON over WebSocket\n"
+    "  dump      print what a region holds, also of a forwarder that is dead\n"
+    "  inspect   print a region's header, sections, writer and losses\n"
+    "\n"
+    "fwdscope COMMAND --help tells more; --version prints versions.\n";
+
+int cli_usage_error(const char *command, const char *format, ...)
+{
+    va_list args;
+    fprintf(stderr, "fwdscope%s%s: ", command[0] != '\0' ? " " : "", command);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "; try fwdscope %s%s--help\n", command, command[0] != '\0' ? " " : "");
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } commands[] = {{"serve", serve_main}, {"dump", dump_main}, {"inspect", inspect_main}};
+
+    if (argc < 2)
+        return cli_usage_error("", "no command given");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(help, stdout);
+        return EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("fwdscope " FWDSCOPE_VERSION " (region layout 1.0, writes and reads 1.x)");
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    return cli_usage_error("", "unknown command '%s'", argv[1]);
+}

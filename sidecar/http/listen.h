@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A listening TCP socket from ADDR:PORT, and the words for why there is none. */
+#ifndef SIDECAR_LISTEN_H
+#define SIDECAR_LISTEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { LISTEN_NAME_BYTES = 80 };
+
+struct listen_socket {
+    int fd; /* non-blocking, close-on-exec, TCP_NODELAY for what it accepts; listening */
+    bool loopback;
+    char host[LISTEN_NAME_BYTES];    /* as it stands in a Host header: 127.0.0.1 or [::1] */
+    char address[LISTEN_NAME_BYTES]; /* host:port as bound */
+};
+
+/* Binds and listens on where = ADDR:PORT, [V6]:PORT or localhost:PORT; flag names the option in
+ * messages. False and a line naming cause and cure in why on failure. The caller owns fd. */
+bool listen_open(const char *where, const char *flag, struct listen_socket *out, char *why,
+                 size_t cap);
+
+/* Whether where is a loopback address; false for what is no address at all. Binds nothing. */
+bool listen_is_loopback(const char *where);
+
+#endif

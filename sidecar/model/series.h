@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A series table from the inside: series, the metrics that they belong to, and the row that is
+ * being made. For the files of model only.
+ */
+#ifndef SIDECAR_MODEL_SERIES_H
+#define SIDECAR_MODEL_SERIES_H
+
+#include "model.h"
+
+/* Who feeds a series. The first to show one owns it: the same stream from somebody else is dropped,
+ * so that its value never jumps between two sources. */
+enum series_owner { OWNER_STANDARD, OWNER_INSTRUMENT, OWNER_PIPELINE };
+
+enum sample_state {
+    SAMPLE_NONE = 0, /* nothing was said of the series in this row */
+    SAMPLE_GOOD,
+    SAMPLE_UNSET, /* it has no value: a gauge that had one has ended */
+    SAMPLE_STALE, /* its value could not be read whole */
+};
+
+/* One value of one series, as a row is made. `series` describes it; its point_* are not read. */
+struct sample {
+    struct series series;
+    enum series_owner owner;
+    enum sample_state state;
+    const uint64_t *words; /* good: 1, or 1 sum and bound_count + 1 buckets */
+};
+
+struct series_node {
+    struct series series;
+    enum series_owner owner;
+    size_t index;
+    uint64_t row;             /* number of the last row that said something of it */
+    struct series_node *next; /* the next series of the same metric */
+};
+
+/* Series with the same name, unit and kind of data become one metric with many points. */
+struct series_metric {
+    struct series_node *first, *last;
+};
+
+size_t series_metric_count(const struct series_table *table);
+const struct series_metric *series_metric_at(const struct series_table *table, size_t index);
+
+/* The full name of entry `index` of the catalogue in this table. */
+const char *series_table_name(const struct series_table *table, size_t index);
+
+/* A row: begin, put every sample, end. Row_end returns NULL when memory is out. */
+void series_row_begin(struct series_table *table);
+void series_row_put(struct series_table *table, const struct sample *sample);
+struct point_row *series_row_end(struct series_table *table, uint64_t time_unix_ns,
+                                 const struct point_row *previous);
+
+/* The words of a series in a row, NULL where it has no good point. */
+const uint64_t *series_point(const struct series_node *node, const struct point_row *row);
+/* Whether it ended at that row. */
+bool series_ended(const struct series_node *node, const struct point_row *row);
+
+bool series_is_gauge(enum series_kind kind);
+
+#endif

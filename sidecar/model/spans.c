@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The spans document: finished spans once, in the order given, then the active ones as they stand.
+ * A span without a trace id or a span id is left out: OTLP knows no such span.
+ */
+#include "build.h"
+
+enum { TRACE_FLAGS_SAMPLED = 1, KIND_INTERNAL = 1, KIND_MAX = 5, STATUS_MAX = 2 };
+
+/* What an active span is given beyond its own attributes. */
+enum { ACTIVE_ATTRIBUTES = 4 };
+
+static bool add_active_attributes(struct build *build, struct key_values *list,
+                                  const struct span *span)
+{
+    const struct attribute in_progress = {
+        .key = "in_progress", .type = ATTRIBUTE_BOOL, .boolean = true};
+    if (!key_values_add(build, list, &in_progress, 1)) {
+        return false;
+    }
+    if (span->stage[0] != '\0' && !key_values_add_text(build, list, "stage", span->stage)) {
+        return false;
+    }
+    if (span->stage_start_unix_ns != 0 &&
+        !key_values_add_uint(build, list, "stage_start_unix_ns", span->stage_start_unix_ns)) {
+        return false;
+    }
+    return span->output_start_unix_ns == 0 ||
+           key_values_add_uint(build, list, "output_start_unix_ns", span->output_start_unix_ns);
+}
+
+static bool fill_attributes(struct build *build, const struct span *span, bool active, Span *out)
+{
+    struct key_values list;
+    if (!key_values_begin(build, &list, span->attribute_count + ACTIVE_ATTRIBUTES) ||
+        (active && !add_active_attributes(build, &list, span)) ||
+        !key_values_add(build, &list, span->attributes, span->attribute_count)) {
+        return false;
+    }
+    out->n_attributes = list.count;
+    out->attributes = list.items;
+    out->dropped_attributes_count = key_values_dropped(&list, span->attributes_dropped);
+    return true;
+}
+
+/* Unset is the absence of a status. */
+static bool fill_status(struct build *build, const struct span *span, Span *out)
+{
+    if (span->status == 0 || span->status > STATUS_MAX) {
+        return true;
+    }
+    out->status = build_message(build, &opentelemetry__proto__trace__v1__status__descriptor);
+    if (out->status == NULL) {
+        return false;
+    }
+    out->status->code = (StatusCode)span->status;
+    out->status->message = (char *)span->message;
+    return true;
+}
+
+static bool fill_ids(struct build *build, const struct span *span, Span *out)
+{
+    return build_id(build, span->trace_id, sizeof span->trace_id, &out->trace_id) &&
+           build_id(build, span->span_id, sizeof span->span_id, &out->span_id) &&
+           build_id(build, span->parent_id, sizeof span->parent_id, &out->parent_span_id);
+}
+
+static Span *build_span(struct build *build, const struct span *span, bool active, uint64_t end_ns)
+{
+    Span *out = build_message(build, &opentelemetry__proto__trace__v1__span__descriptor);
+    if (out == NULL || !fill_ids(build, span, out) || !fill_attributes(build, span, active, out) ||
+        !fill_status(build, span, out)) {
+        return NULL;
+    }
+    const bool kind_known = span->kind >= KIND_INTERNAL && span->kind <= KIND_MAX;
+    out->name = (char *)span->name;
+    out->kind = (SpanKind)(kind_known ? span->kind : KIND_INTERNAL);
+    out->start_time_unix_nano = span->start_unix_ns;
+    out->end_time_unix_nano = end_ns > span->start_unix_ns ? end_ns : span->start_unix_ns;
+    out->flags = TRACE_FLAGS_SAMPLED;
+    return out;
+}
+
+static bool has_ids(const struct span *span)
+{
+    return !id_is_zero(span->trace_id, sizeof span->trace_id) &&
+           !id_is_zero(span->span_id, sizeof span->span_id);
+}
+
+/* Adds every span of the part that has ids to scope->spans, which has room for all. */
+static bool add_spans(struct build *build, const struct spans_part *part, ScopeSpans *scope)
+{
+    for (size_t i = 0; i < part->finished_count + part->active_count; i++) {
+        const bool active = i >= part->finished_count;
+        struct span span;
+        if (active) {
+            span = part->active[i - part->finished_count];
+        } else if (!record_decode_span(build->arena, &part->finished[i], &span)) {
+            build_check_decode_room(build, &part->finished[i]);
+            if (build->full) {
+                return false;
+            }
+            continue;
+        }
+        if (!has_ids(&span)) {
+            continue;
+        }
+        Span *out =
+            build_span(build, &span, active, active ? part->active_unix_ns : span.end_unix_ns);
+        if (out == NULL) {
+            return false;
+        }
+        scope->spans[scope->n_spans++] = out;
+    }
+    return true;
+}
+
+static ScopeSpans *build_scope_spans(struct build *build, const struct spans_part *part)
+{
+    ScopeSpans *out =
+        build_message(build, &opentelemetry__proto__trace__v1__scope_spans__descriptor);
+    Span **spans = build_array(build, part->finished_count + part->active_count, sizeof spans[0]);
+    if (out == NULL || spans == NULL) {
+        return NULL;
+    }
+    out->spans = spans;
+    if (!add_spans(build, part, out) || out->n_spans == 0) {
+        return NULL;
+    }
+    out->scope = build_scope(build, MODEL_SCOPE_FORWARDER);
+    return out;
+}
+
+/* NULL when the part has no content, or when the arena is full. */
+static ResourceSpans *build_part(struct build *build, const struct spans_part *part)
+{
+    ScopeSpans *scope = build_scope_spans(build, part);
+    if (scope == NULL) {
+        return NULL;
+    }
+    ResourceSpans *out =
+        build_message(build, &opentelemetry__proto__trace__v1__resource_spans__descriptor);
+    ScopeSpans **scopes = build_array(build, 1, sizeof scopes[0]);
+    if (out == NULL || scopes == NULL) {
+        return NULL;
+    }
+    scopes[0] = scope;
+    out->resource = build_resource(build, &part->resource);
+    out->n_scope_spans = 1;
+    out->scope_spans = scopes;
+    return out;
+}
+
+TraceRequest *model_spans(struct arena *arena, const struct spans_part *parts, size_t count,
+                          bool *full)
+{
+    struct build build = {.arena = arena};
+    TraceRequest *out = build_message(
+        &build,
+        &opentelemetry__proto__collector__trace__v1__export_trace_service_request__descriptor);
+    ResourceSpans **list = build_array(&build, count, sizeof list[0]);
+    size_t filled = 0;
+    for (size_t i = 0; i < count && !build.full; i++) {
+        ResourceSpans *part = build_part(&build, &parts[i]);
+        if (part != NULL) {
+            list[filled++] = part;
+        }
+    }
+    *full = build.full;
+    if (build.full || filled == 0) {
+        return NULL;
+    }
+    out->n_resource_spans = filled;
+    out->resource_spans = list;
+    return out;
+}

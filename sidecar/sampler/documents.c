@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what is remembered to finished messages. */
+#include "documents.h"
+
+#include "json.h"
+#include "log.h"
+#include "process.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    ARENA_BYTES_MAX = 256 << 20, /* one document's tree */
+    JSON_BYTES_MAX = 64 << 20,   /* one document */
+    BACKLOG_BYTES_MAX = 2 << 20, /* all three together */
+    BACKLOG_RECORDS_MAX = 16384,
+    BACKLOG_ROWS_MAX = 150,
+};
+
+bool documents_init(struct documents *documents)
+{
+    documents->arena = arena_new(ARENA_BYTES_MAX);
+    buffer_init(&documents->json, JSON_BYTES_MAX);
+    return documents->arena != NULL;
+}
+
+void documents_free(struct documents *documents)
+{
+    arena_free(&documents->arena);
+    buffer_free(&documents->json);
+}
+
+/* ---- what goes into a document ---------------------------------------------------------------------------- */
+
+/* Which part of history a document covers. */
+struct scope {
+    bool backlog;           /* published records and many rows; else unpublished ones, one row */
+    uint64_t seconds;       /* backlog: how far back */
+    uint64_t unix_ns;       /* now */
+    size_t max;             /* records or rows a life */
+    bool everything;        /* dump: all records and rows, whenever they were */
+};
+
+static struct resource_view life_resource(const struct life *life)
+{
+    struct resource_view view = {.identity = life->identity,
+                                 .start_unix_ns = life->identity->created_unix_ns};
+    view.published = region_resource(life->region, &view.published_count);
+    if (process_same_boot(life->identity)) /* a copied region was written on another host */
+        view.extra = process_host_attributes(&view.extra_count);
+    return view;
+}
+
+static struct resource_view self_resource(const struct self_series *self)
+{
+    struct resource_view view = {.start_unix_ns = self->start_unix_ns};
+    view.extra = process_host_attributes(&view.extra_count);
+    return view;
+}
+
+/* From when on records and rows of a life belong to the backlog. A current life that has ended is
+ * shown with its last moments, however long ago they were. */
+static uint64_t backlog_since(const struct life *life, const struct scope *scope, bool current)
+{
+    uint64_t end = current && life->ended ? life->ended_unix_ns : scope->unix_ns;
+    uint64_t span = scope->seconds < UINT64_MAX / UINT64_C(1000000000)
+                        ? scope->seconds * UINT64_C(1000000000)
+                        : UINT64_MAX;
+    return scope->everything || span > end ? 0 : end - span;
+}
+
+struct timed {
+    struct record record;
+    size_t index;
+};
+
+static int timed_compare(const void *a, const void *b)
+{
+    const struct timed *x = a, *y = b;
+    if (x->record.time_unix_ns != y->record.time_unix_ns)
+        return x->record.time_unix_ns < y->record.time_unix_ns ? -1 : 1;
+    return x->index < y->index ? -1 : 1;
+}
+
+/* The records of a queue that the scope covers, ordered by time; lanes were drained one by one. */
+static const struct record *records_collect(struct arena *arena, const struct record_queue *queue,
+                                            const struct scope *scope, uint64_t since,
+                                            size_t *count)
+{
+    uint64_t from = scope->backlog ? queue->first : queue->published;
+    uint64_t to = scope->backlog && !scope->everything ? queue->published : queue->next;
+    size_t max = (size_t)(to - from) < scope->max ? (size_t)(to - from) : scope->max;
+    struct record *records = arena_array(arena, max, sizeof *records);
+    struct timed *timed = arena_array(arena, max, sizeof *timed);
+    *count = 0;
+    if (records == NULL || timed == NULL)
+        return NULL;
+    *count = record_queue_collect(queue, from, to, scope->backlog ? since : 0, records, max);
+    for (size_t i = 0; i < *count; i++)
+        timed[i] = (struct timed){records[i], i};
+    qsort(timed, *count, sizeof *timed, timed_compare);
+    for (size_t i = 0; i < *count; i++)
+        records[i] = timed[i].record;
+    return records;
+}
+
+/* The lives that a document speaks of: every attached one, previous lives included. */
+static bool life_is_current(const struct fleet *fleet, const struct life *life)
+{
+    for (size_t i = 0; i < fleet->current_count; i++) {
+        if (fleet->current[i] == life)
+            return true;
+    }
+    return false;
+}
+
+/* ---- one document ------------------------------------------------------------------------------------------- */
+
+/* Encodes a tree into the buffer; false when there is none or it cannot be written. */
+static bool tree_encode(struct buffer *json, const void *tree, bool full)
+{
+    buffer_reset(json);
+    return !full && tree != NULL && json_encode_message(json, tree);
+}
+
+static bool rows_take(struct arena *arena, const struct row_queue *queue, const struct scope *scope,
+                      uint64_t since, bool fresh, struct metrics_part *part)
+{
+    size_t max = scope->backlog ? scope->max : 1;
+    const struct point_row **rows = arena_array(arena, max, sizeof *rows);
+    if (rows == NULL)
+        return false;
+    if (scope->backlog) {
+        part->row_count = row_queue_collect(queue, since, rows, max);
+    } else if (fresh && row_queue_newest(queue) != NULL) {
+        rows[0] = row_queue_newest(queue);
+        part->row_count = 1;
+    }
+    part->rows = rows;
+    return true;
+}
+
+static bool metrics_build(struct documents *documents, const struct fleet *fleet,
+                          const struct self_series *self, const struct scope *scope, bool *full)
+{
+    struct arena *arena = documents->arena;
+    struct metrics_part *parts = arena_array(arena, fleet->count + 1, sizeof *parts);
+    size_t count = 0;
+    *full = parts == NULL;
+    for (size_t i = 0; i < fleet->count && !*full; i++) {
+        const struct life *life = fleet->lives[i];
+        parts[count] = (struct metrics_part){.resource = life_resource(life), .table = life->table};
+        *full = !rows_take(arena, &life->rows, scope,
+                           backlog_since(life, scope, life_is_current(fleet, life)), life->fresh,
+                           &parts[count++]);
+    }
+    if (self != NULL && !*full) {
+        uint64_t span = scope->seconds * UINT64_C(1000000000);
+        parts[count] =
+            (struct metrics_part){.resource = self_resource(self), .table = self->table};
+        *full = !rows_take(arena, &self->rows, scope,
+                           span < scope->unix_ns ? scope->unix_ns - span : 0, true,
+                           &parts[count++]);
+    }
+    const MetricsRequest *tree = *full ? NULL : model_metrics(arena, parts, count, full);
+    return tree_encode(&documents->json, tree, *full);
+}
+
+static bool spans_build(struct documents *documents, const struct fleet *fleet,
+                        const struct scope *scope, uint64_t *sent, bool *full)
+{
+    struct arena *arena = documents->arena;
+    struct spans_part *parts = arena_array(arena, fleet->count, sizeof *parts);
+    *full = parts == NULL;
+    *sent = 0;
+    for (size_t i = 0; i < fleet->count && !*full; i++) {
+        const struct life *life = fleet->lives[i];
+        bool current = life_is_current(fleet, life);
+        struct spans_part *part = &parts[i];
+        *part = (struct spans_part){.resource = life_resource(life),
+                                    .active_unix_ns = life->snapshot->time_unix_ns};
+        part->finished = records_collect(arena, &life->spans, scope,
+                                         backlog_since(life, scope, current),
+                                         &part->finished_count);
+        *full = part->finished == NULL;
+        *sent += part->finished_count;
+        if (scope->everything || (scope->backlog ? current : life->fresh)) {
+            part->active = life->snapshot->active_spans;
+            part->active_count = life->snapshot->active_span_count;
+        }
+    }
+    const TraceRequest *tree = *full ? NULL : model_spans(arena, parts, fleet->count, full);
+    return tree_encode(&documents->json, tree, *full);
+}
+
+static bool logs_build(struct documents *documents, const struct fleet *fleet,
+                       const struct scope *scope, uint64_t *sent, bool *full)
+{
+    struct arena *arena = documents->arena;
+    struct logs_part *parts = arena_array(arena, fleet->count, sizeof *parts);
+    *full = parts == NULL;
+    *sent = 0;
+    for (size_t i = 0; i < fleet->count && !*full; i++) {
+        const struct life *life = fleet->lives[i];
+        struct logs_part *part = &parts[i];
+        *part = (struct logs_part){.resource = life_resource(life),
+                                   .notice_unix_ns = scope->unix_ns};
+        part->records = records_collect(
+            arena, &life->logs, scope,
+            backlog_since(life, scope, life_is_current(fleet, life)), &part->record_count);
+        *full = part->records == NULL;
+        *sent += part->record_count;
+        if (!scope->backlog || scope->everything) {
+            struct losses now = life_losses(life);
+            part->lost_spans = now.spans - life->told.spans;
+            part->lost_logs = now.logs - life->told.logs;
+        }
+    }
+    const LogsRequest *tree = *full ? NULL : model_logs(arena, parts, fleet->count, full);
+    return tree_encode(&documents->json, tree, *full);
+}
+
+/* Builds one document into documents->json; *sent counts its records. */
+static bool signal_build(struct documents *documents, const struct fleet *fleet,
+                         const struct self_series *self, enum signal signal,
+                         const struct scope *scope, uint64_t *sent, bool *full)
+{
+    arena_reset(documents->arena);
+    *full = false;
+    *sent = 0;
+    switch (signal) {
+    case SIGNAL_METRICS:
+        return metrics_build(documents, fleet, self, scope, full);
+    case SIGNAL_SPANS:
+        return spans_build(documents, fleet, scope, sent, full);
+    case SIGNAL_LOGS:
+        return logs_build(documents, fleet, scope, sent, full);
+    }
+    return false;
+}
+
+/* ---- messages -------------------------------------------------------------------------------------------------- */
+
+/* The records of a signal that are waiting to be published. */
+static uint64_t records_waiting(const struct fleet *fleet, enum signal signal)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct record_queue *queue =
+            signal == SIGNAL_SPANS ? &fleet->lives[i]->spans : &fleet->lives[i]->logs;
+        count += queue->next - queue->published;
+    }
+    return count;
+}
+
+void documents_tick(struct documents *documents, const struct fleet *fleet,
+                    const struct self_series *self, uint64_t unix_ns, struct tick_messages *out)
+{
+    const struct scope scope = {.unix_ns = unix_ns, .max = SIZE_MAX};
+    uint64_t sent[TICK_MESSAGES];
+    *out = (struct tick_messages){0};
+    for (int signal = SIGNAL_METRICS; signal <= SIGNAL_LOGS; signal++) {
+        bool full;
+        bool built = signal_build(documents, fleet, self, (enum signal)signal, &scope,
+                                  &sent[signal], &full);
+        if (built)
+            out->messages[signal] =
+                message_new(documents->json.data, documents->json.length);
+        if (out->messages[signal] == NULL && (full || built || documents->json.failed)) {
+            /* Too large or no memory: nobody gets it, and everybody is told how much it was. */
+            uint64_t records =
+                signal == SIGNAL_METRICS ? 0 : records_waiting(fleet, (enum signal)signal);
+            log_line(LOG_LEVEL_ERROR, "a tick's document did not fit: %llu records are lost",
+                     (unsigned long long)records);
+            out->messages[signal] = documents_loss_notice(
+                NULL, 1, signal == SIGNAL_SPANS ? records : 0, signal == SIGNAL_LOGS ? records : 0);
+        }
+    }
+    out->spans = sent[SIGNAL_SPANS];
+    out->log_records = sent[SIGNAL_LOGS];
+}
+
+void documents_backlog(struct documents *documents, const struct fleet *fleet,
+                       const struct self_series *self, uint64_t unix_ns, uint64_t seconds,
+                       struct message *out[TICK_MESSAGES])
+{
+    size_t left = BACKLOG_BYTES_MAX;
+    for (int signal = SIGNAL_METRICS; signal <= SIGNAL_LOGS; signal++) {
+        size_t budget = left / (size_t)(TICK_MESSAGES - signal); /* what one leaves, others use */
+        out[signal] = NULL;
+        if (seconds == 0)
+            continue;
+        struct scope scope = {
+            .backlog = true,
+            .unix_ns = unix_ns,
+            .seconds = seconds,
+            .max = signal == SIGNAL_METRICS ? BACKLOG_ROWS_MAX : BACKLOG_RECORDS_MAX,
+        };
+        /* Half as much until it fits: at most 15 rounds. */
+        for (; scope.max > 0; scope.max /= 2) {
+            uint64_t sent;
+            bool full;
+            bool built = signal_build(documents, fleet, self, (enum signal)signal, &scope, &sent,
+                                      &full);
+            if (built && documents->json.length <= budget) {
+                out[signal] = message_new(documents->json.data, documents->json.length);
+                left -= documents->json.length;
+                break;
+            }
+            if (!built && !full && !documents->json.failed)
+                break; /* nothing to say */
+        }
+    }
+}
+
+void documents_advance(struct fleet *fleet)
+{
+    for (size_t i = 0; i < fleet->count; i++) {
+        struct life *life = fleet->lives[i];
+        life->spans.published = life->spans.next;
+        life->logs.published = life->logs.next;
+        life->told = life_losses(life);
+    }
+}
+
+bool documents_dump(struct documents *documents, const struct fleet *fleet, enum signal signal,
+                    struct buffer *out)
+{
+    const struct scope scope = {
+        .backlog = true, .everything = true, .max = BACKLOG_RECORDS_MAX * 4};
+    uint64_t sent;
+    bool full;
+    if (!signal_build(documents, fleet, NULL, signal, &scope, &sent, &full))
+        return false;
+    buffer_append(out, documents->json.data, documents->json.length);
+    return !out->failed;
+}
+
+/* ---- the loss notice of one client -------------------------------------------------------------------------- */
+
+struct message *documents_loss_notice(void *arg, uint64_t ticks, uint64_t spans,
+                                      uint64_t log_records)
+{
+    (void)arg;
+    struct timespec now;
+    struct message *message = NULL;
+    struct arena *arena = arena_new(1 << 20);
+    struct buffer json;
+    bool full;
+    if (arena == NULL)
+        return NULL;
+    clock_gettime(CLOCK_REALTIME, &now);
+    buffer_init(&json, 1 << 20);
+    const struct logs_part part = {
+        .lost_ticks = ticks,
+        .lost_spans = spans,
+        .lost_logs = log_records,
+        .notice_unix_ns =
+            (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec,
+    };
+    const LogsRequest *tree = model_logs(arena, &part, 1, &full);
+    if (tree_encode(&json, tree, full))
+        message = message_new(json.data, json.length);
+    buffer_free(&json);
+    arena_free(&arena);
+    return message;
+}

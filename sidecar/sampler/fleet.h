@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The forwarders that this sidecar watches: every region of a directory, or one file. Regions come
+ * and go; of each instance the newest life is current and the one before it is kept as evidence.
+ * Main thread only.
+ */
+#ifndef SIDECAR_FLEET_H
+#define SIDECAR_FLEET_H
+
+#include "life.h"
+
+enum { FLEET_REGIONS_MAX = 256 };
+
+/* Where to look. Exactly one of the two is set. */
+struct fleet_target {
+    const char *dir;
+    const char *file;
+};
+
+struct fleet {
+    struct fleet_target target;
+    struct life_options options;
+    struct life *lives[FLEET_REGIONS_MAX];
+    size_t count;
+    struct life *current[FLEET_REGIONS_MAX]; /* sorted by instance */
+    const struct forwarder_view *views[FLEET_REGIONS_MAX];
+    size_t current_count;
+    uint64_t given_up[FLEET_REGIONS_MAX]; /* hashes of paths of lives that are of no use any more */
+    size_t given_up_next;
+    bool silent; /* log nothing: one-shot commands */
+
+    enum attach_trouble trouble; /* the worst of what could not be attached at the last scan */
+    char trouble_path[512], trouble_reason[512];
+    uint64_t refused; /* region files that are there but not attached, at the last scan */
+    uint64_t trouble_hash; /* of what was last logged, so that a standing trouble is said once */
+};
+
+void fleet_init(struct fleet *fleet, const struct fleet_target *target,
+                const struct life_options *options);
+void fleet_free(struct fleet *fleet);
+
+/* Looks for regions that came; attaches up to FLEET_REGIONS_MAX. */
+void fleet_scan(struct fleet *fleet);
+
+/* Reads every life, then settles which are current and which are previous; lives older than that
+ * are given up. */
+void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns);
+
+/* Drains every ring; returns how many records came. *fill_permille: the fullest ring found. */
+size_t fleet_drain(struct fleet *fleet, unsigned *fill_permille);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One life of a forwarder: read, judged, remembered. */
+#include "life.h"
+
+#include "process.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { DRAIN_RECORDS_MAX = 65536 }; /* a drain: a bound on the work between two events */
+
+struct life *life_open(const char *path, const struct life_options *options,
+                       enum attach_result *result, char *why, size_t cap)
+{
+    struct region *region;
+    *result = region_open(path, &region, NULL, why, cap);
+    if (*result != ATTACH_OK)
+        return NULL;
+    struct life *life = calloc(1, sizeof *life);
+    struct series_table *table = series_table_new(region_metric_prefix(region));
+    if (life == NULL || table == NULL) {
+        free(life);
+        series_table_free(&table);
+        region_close(&region);
+        *result = ATTACH_FAILED;
+        return NULL;
+    }
+    life->region = region;
+    life->identity = region_identity(region);
+    life->table = table;
+    row_queue_init(&life->rows, options->points_bytes_max, options->history_ns);
+    record_queue_init(&life->spans, options->span_words_max, options->spans_max);
+    record_queue_init(&life->logs, options->log_words_max, options->logs_max);
+    return life;
+}
+
+static void track_free(struct pipeline_track *track)
+{
+    free(track->last_lines);
+    free(track->moved_mono_ns);
+    free(track->stuck_ns);
+}
+
+void life_free(struct life **life)
+{
+    struct life *it = *life;
+    if (it == NULL)
+        return;
+    for (size_t i = 0; i < it->track_count; i++)
+        track_free(&it->tracks[i]);
+    free(it->tracks);
+    free(it->pipeline_views);
+    record_queue_free(&it->logs);
+    record_queue_free(&it->spans);
+    row_queue_free(&it->rows);
+    series_table_free(&it->table);
+    region_close(&it->region);
+    free(it);
+    *life = NULL;
+}
+
+/* ---- tracking ------------------------------------------------------------------------------------------- */
+
+/* Room for pipelines and components that appeared; without memory the new ones are not tracked. */
+static void tracks_grow(struct life *life, const struct snapshot *snapshot)
+{
+    size_t count = snapshot->pipeline_count;
+    if (count > life->track_count) {
+        struct pipeline_track *tracks = realloc(life->tracks, count * sizeof *tracks);
+        if (tracks != NULL)
+            life->tracks = tracks;
+        struct pipeline_view *views = realloc(life->pipeline_views, count * sizeof *views);
+        if (views != NULL)
+            life->pipeline_views = views;
+        if (tracks == NULL || views == NULL)
+            return;
+        memset(tracks + life->track_count, 0, (count - life->track_count) * sizeof *tracks);
+        memset(views + life->track_count, 0, (count - life->track_count) * sizeof *views);
+        life->track_count = count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct pipeline_track *track = &life->tracks[i];
+        size_t components = snapshot->pipelines[i].component_count;
+        if (components <= track->component_count)
+            continue;
+        uint64_t **const arrays[] = {&track->last_lines, &track->moved_mono_ns, &track->stuck_ns};
+        for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++) {
+            uint64_t *grown = realloc(*arrays[a], components * sizeof *grown);
+            if (grown == NULL)
+                return;
+            memset(grown + track->component_count, 0,
+                   (components - track->component_count) * sizeof *grown);
+            *arrays[a] = grown;
+        }
+        for (size_t c = track->component_count; c < components; c++)
+            track->moved_mono_ns[c] = snapshot->mono_ns;
+        track->component_count = components;
+    }
+}
+
+/* How long each component has had work waiting and counted nothing. */
+static void track_stuck(struct pipeline_track *track, const struct pipeline *pipeline,
+                        uint64_t mono_ns)
+{
+    for (size_t c = 0; c < pipeline->component_count && c < track->component_count; c++) {
+        const struct component *component = &pipeline->components[c];
+        bool waiting = component->has_queue && component->queue_depth > 0;
+        if (!waiting || component->counts[COUNT_LINES] != track->last_lines[c]) {
+            track->last_lines[c] = component->counts[COUNT_LINES];
+            track->moved_mono_ns[c] = mono_ns;
+        }
+        track->stuck_ns[c] = mono_ns - track->moved_mono_ns[c];
+    }
+}
+
+static void track_window(struct pipeline_track *track, const struct pipeline *pipeline,
+                         uint64_t mono_ns, uint64_t window_ns, struct pipeline_window *out)
+{
+    if (!pipeline->batches_stale) { /* a stale group tells nothing new */
+        track->samples[track->next] = (struct window_sample){
+            .mono_ns = mono_ns,
+            .queue_wait_ns = pipeline->batches[BATCH_QUEUE_WAIT_NS],
+            .scan_ns = pipeline->batches[BATCH_SCAN_NS],
+            .transform_ns = pipeline->batches[BATCH_TRANSFORM_NS],
+            .stalls = pipeline->batches[BATCH_STALLS],
+        };
+        track->next = (track->next + 1) % WINDOW_SAMPLES;
+        if (track->count < WINDOW_SAMPLES)
+            track->count++;
+    }
+    *out = (struct pipeline_window){0};
+    if (track->count < 2)
+        return;
+    size_t newest = (track->next + WINDOW_SAMPLES - 1) % WINDOW_SAMPLES;
+    size_t oldest = newest;
+    for (size_t i = 1; i < track->count; i++) {
+        size_t at = (newest + WINDOW_SAMPLES - i) % WINDOW_SAMPLES;
+        if (track->samples[newest].mono_ns - track->samples[at].mono_ns > window_ns)
+            break;
+        oldest = at;
+    }
+    const struct window_sample *a = &track->samples[oldest], *b = &track->samples[newest];
+    if (a->mono_ns == b->mono_ns)
+        return;
+    out->seconds = (double)(b->mono_ns - a->mono_ns) / 1e9;
+    out->queue_wait_s = (double)(b->queue_wait_ns - a->queue_wait_ns) / 1e9;
+    out->scan_s = (double)(b->scan_ns - a->scan_ns) / 1e9;
+    out->transform_s = (double)(b->transform_ns - a->transform_ns) / 1e9;
+    out->stalls = b->stalls - a->stalls;
+}
+
+static void tracks_update(struct life *life, const struct life_options *options)
+{
+    const struct snapshot *snapshot = life->snapshot;
+    tracks_grow(life, snapshot);
+    for (size_t i = 0; i < snapshot->pipeline_count && i < life->track_count; i++) {
+        track_stuck(&life->tracks[i], &snapshot->pipelines[i], snapshot->mono_ns);
+        track_window(&life->tracks[i], &snapshot->pipelines[i], snapshot->mono_ns,
+                     options->window_ns, &life->pipeline_views[i].window);
+        life->pipeline_views[i].stuck_ns = life->tracks[i].stuck_ns;
+    }
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------ */
+
+static bool writer_is_dead(enum writer_state state)
+{
+    return state == WRITER_EXITED || state == WRITER_CRASHED;
+}
+
+void life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
+                 uint64_t mono_ns)
+{
+    if (life->ended) { /* nothing can change any more; the last reading stays */
+        life->fresh = false;
+        return;
+    }
+    bool first = life->snapshot == NULL;
+    const struct snapshot *snapshot = region_sample(life->region, unix_ns, mono_ns);
+    life->snapshot = snapshot;
+    if (first || snapshot->heartbeat_mark != life->heartbeat_mark) {
+        life->heartbeat_mark = snapshot->heartbeat_mark;
+        life->heartbeat_mono_ns = mono_ns;
+    }
+    policy_judge_writer(life->identity, snapshot, mono_ns - life->heartbeat_mono_ns,
+                        &life->verdict);
+    tracks_update(life, options);
+    struct process_figures process = process_read(life->identity);
+    struct point_row *row = series_table_row(life->table, life->identity, snapshot, &process,
+                                             row_queue_newest(&life->rows));
+    if (row != NULL)
+        row_queue_push(&life->rows, row);
+    life->view = (struct forwarder_view){
+        .identity = life->identity,
+        .snapshot = snapshot,
+        .verdict = &life->verdict,
+        .pipelines = life->pipeline_views,
+        .previous = life->previous != NULL ? &life->previous->view : NULL,
+    };
+    life->fresh = true;
+}
+
+static void life_keep(void *arg, const struct record *record)
+{
+    struct life *life = arg;
+    (void)record_queue_push(record->kind == RECORD_SPAN ? &life->spans : &life->logs, record);
+}
+
+size_t life_drain(struct life *life)
+{
+    if (life->ended)
+        return 0;
+    size_t count =
+        region_drain(life->region, DRAIN_RECORDS_MAX, life_keep, life, &life->fill_permille);
+    /* Death was seen before this drain began, so an empty drain was the last one. */
+    if (count == 0 && life->snapshot != NULL && writer_is_dead(life->verdict.state)) {
+        life->ended = true;
+        life->ended_unix_ns = life->snapshot->time_unix_ns;
+    }
+    return count;
+}
+
+struct losses life_losses(const struct life *life)
+{
+    struct losses losses = life->snapshot->lost;
+    losses.spans += life->spans.dropped;
+    losses.logs += life->logs.dropped;
+    return losses;
+}

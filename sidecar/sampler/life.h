@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One life of a forwarder: its region, the last reading, what policy says of it, and what is
+ * remembered. Main thread only.
+ */
+#ifndef SIDECAR_LIFE_H
+#define SIDECAR_LIFE_H
+
+#include "history.h"
+#include "model.h"
+#include "policy.h"
+#include "snapshot.h"
+
+enum { WINDOW_SAMPLES = 64 };
+
+/* Totals of one pipeline at one reading: the sliding window is the difference of two of them. */
+struct window_sample {
+    uint64_t mono_ns;
+    uint64_t queue_wait_ns, scan_ns, transform_ns, stalls;
+};
+struct pipeline_track {
+    struct window_sample samples[WINDOW_SAMPLES]; /* circular */
+    size_t next, count;
+    uint64_t *last_lines;   /* per component: the count that was last seen to move */
+    uint64_t *moved_mono_ns; /* and when, or when its queue was last empty */
+    uint64_t *stuck_ns;
+    size_t component_count;
+};
+
+struct life {
+    struct region *region;
+    const struct identity *identity;
+    const struct snapshot *snapshot;
+    struct writer_verdict verdict;
+
+    uint64_t heartbeat_mark, heartbeat_mono_ns;
+    bool ended;          /* the writer is dead and its last records are drained */
+    uint64_t ended_unix_ns;
+
+    struct pipeline_track *tracks;
+    struct pipeline_view *pipeline_views;
+    size_t track_count;
+    struct forwarder_view view;
+
+    struct series_table *table;
+    struct row_queue rows;
+    struct record_queue spans, logs;
+    struct losses told; /* what the loss notices have told so far */
+    unsigned fill_permille; /* of the fullest ring at the last drain */
+
+    bool fresh; /* this tick has something to say of it: alive, or its last tick */
+    struct life *previous; /* the life before, once it ended; not owned */
+};
+
+struct life_options {
+    uint64_t history_ns;     /* how long points are kept */
+    uint64_t window_ns;      /* of the bottleneck */
+    size_t points_bytes_max; /* of points */
+    size_t spans_max, span_words_max, logs_max, log_words_max;
+};
+
+/* Attaches to the region at path. NULL: *result and why say why not. */
+struct life *life_open(const char *path, const struct life_options *options,
+                       enum attach_result *result, char *why, size_t cap);
+void life_free(struct life **life);
+
+/* Takes a reading, judges it, adds a row of points. */
+void life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
+                 uint64_t mono_ns);
+
+/* Empties the rings into the history; returns how many records came. */
+size_t life_drain(struct life *life);
+
+/* Everything lost of this life: by the writer, in the rings, and here. */
+struct losses life_losses(const struct life *life);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /proc and the environment. */
+#include "process.h"
+
+#include "log.h"
+#include "utf8.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- /proc ------------------------------------------------------------------------------------------------ */
+
+static bool file_read(const char *path, char *out, size_t cap)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    size_t n = fread(out, 1, cap - 1, file);
+    fclose(file);
+    out[n] = '\0';
+    return n > 0;
+}
+
+/* Fields of /proc/PID/stat behind the name: user and system time in ticks, start time in ticks. */
+static bool stat_read(const char *pid, uint64_t *user, uint64_t *system, uint64_t *start)
+{
+    char path[64], text[2048];
+    unsigned long long u, s, t;
+    snprintf(path, sizeof path, "/proc/%s/stat", pid);
+    if (!file_read(path, text, sizeof text))
+        return false;
+    const char *at = strrchr(text, ')');
+    if (at == NULL ||
+        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d "
+                       "%*d %llu",
+               &u, &s, &t) != 3)
+        return false;
+    *user = u;
+    *system = s;
+    *start = t;
+    return true;
+}
+
+static struct process_figures figures_read(const char *pid, uint64_t wanted_start)
+{
+    struct process_figures figures = {0};
+    char path[64], text[256];
+    uint64_t user, system, start;
+    unsigned long long pages;
+    long ticks = sysconf(_SC_CLK_TCK), page = sysconf(_SC_PAGESIZE);
+    snprintf(path, sizeof path, "/proc/%s/statm", pid);
+    if (ticks <= 0 || page <= 0 || !stat_read(pid, &user, &system, &start) ||
+        (wanted_start != 0 && start != wanted_start) || !file_read(path, text, sizeof text) ||
+        sscanf(text, "%*u %llu", &pages) != 1)
+        return figures;
+    figures.known = true;
+    figures.rss_bytes = pages * (uint64_t)page;
+    figures.cpu_user_ms = user * 1000 / (uint64_t)ticks;
+    figures.cpu_system_ms = system * 1000 / (uint64_t)ticks;
+    return figures;
+}
+
+struct process_figures process_read(const struct identity *identity)
+{
+    struct stat here;
+    char pid[32];
+    /* Without a start time a reused pid could pass for the forwarder. */
+    if (identity->pid_start_ticks == 0 || !process_same_boot(identity) ||
+        stat("/proc/self/ns/pid", &here) != 0 || (uint64_t)here.st_ino != identity->pid_namespace)
+        return (struct process_figures){0};
+    snprintf(pid, sizeof pid, "%llu", (unsigned long long)identity->pid);
+    return figures_read(pid, identity->pid_start_ticks);
+}
+
+struct process_figures process_read_self(void)
+{
+    return figures_read("self", 0);
+}
+
+bool process_same_boot(const struct identity *identity)
+{
+    static char boot_id[33];
+    if (boot_id[0] == '\0') {
+        char text[64];
+        size_t n = 0;
+        if (!file_read("/proc/sys/kernel/random/boot_id", text, sizeof text))
+            return false;
+        for (const char *c = text; *c != '\0' && *c != '\n' && n < sizeof boot_id - 1; c++) {
+            if (*c != '-')
+                boot_id[n++] = *c;
+        }
+        boot_id[n] = '\0';
+    }
+    return strcmp(boot_id, identity->boot_id) == 0;
+}
+
+/* ---- the environment ----------------------------------------------------------------------------------------- */
+
+enum { HOST_ATTRIBUTES_MAX = 32 };
+
+static struct {
+    struct attribute list[HOST_ATTRIBUTES_MAX];
+    size_t count;
+    bool filled;
+    struct arena *arena;
+} host;
+
+static void host_add(const char *key, const char *value)
+{
+    if (host.count < HOST_ATTRIBUTES_MAX && key[0] != '\0' && value[0] != '\0')
+        host.list[host.count++] =
+            (struct attribute){.key = key, .type = ATTRIBUTE_STRING, .string = value};
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Percent-decodes `bytes` of text into valid UTF-8 in the arena. */
+static const char *percent_decode(const char *text, size_t bytes)
+{
+    char decoded[1024];
+    size_t n = 0;
+    for (size_t i = 0; i < bytes && n < sizeof decoded; i++) {
+        int high = i + 2 < bytes ? hex_digit(text[i + 1]) : -1;
+        int low = i + 2 < bytes ? hex_digit(text[i + 2]) : -1;
+        if (text[i] == '%' && high >= 0 && low >= 0) {
+            decoded[n++] = (char)(high << 4 | low);
+            i += 2;
+        } else {
+            decoded[n++] = text[i];
+        }
+    }
+    return utf8_repair(host.arena, decoded, n, NULL);
+}
+
+/* k1=v1,k2=v2 with percent-encoded values. */
+static void otel_attributes_add(const char *list)
+{
+    while (*list != '\0') {
+        size_t item = strcspn(list, ",");
+        const char *equals = memchr(list, '=', item);
+        if (equals != NULL) {
+            size_t key_bytes = (size_t)(equals - list);
+            const char *key = percent_decode(list, key_bytes);
+            const char *value = percent_decode(equals + 1, item - key_bytes - 1);
+            if (key != NULL && value != NULL)
+                host_add(key, value);
+        }
+        list += item + (list[item] == ',');
+    }
+}
+
+const struct attribute *process_host_attributes(size_t *count)
+{
+    if (!host.filled) {
+        char name[256] = "";
+        const char *list = getenv("OTEL_RESOURCE_ATTRIBUTES");
+        host.filled = true;
+        host.arena = arena_new(256 * 1024);
+        if (host.arena != NULL && list != NULL)
+            otel_attributes_add(list);
+        if (host.arena != NULL && gethostname(name, sizeof name - 1) == 0) {
+            const char *text = utf8_repair(host.arena, name, strlen(name), NULL);
+            if (text != NULL)
+                host_add("host.name", text);
+        }
+    }
+    *count = host.count;
+    return host.list;
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rings: draining them, and private copies of records, spans and attributes made into
+ * structures. What is decoded here never touches the map. */
+#include "snapshot_private.h"
+
+#include "utf8.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- text and attributes -------------------------------------------------------------------- */
+
+const char *text_padded(struct arena *arena, const uint64_t *words, size_t max)
+{
+    const char *bytes = (const char *)words;
+    return utf8_repair(arena, bytes, strnlen(bytes, max), NULL);
+}
+
+static bool attribute_build(struct arena *arena, const struct fws_attr *from, struct attribute *out)
+{
+    *out = (struct attribute){.type = (enum attribute_type)from->type};
+    out->key = utf8_repair(arena, from->key, from->key_bytes, NULL);
+    if (out->key == NULL)
+        return false;
+    switch (out->type) {
+    case ATTRIBUTE_STRING:
+        out->string = utf8_repair(arena, from->value, from->value_bytes, NULL);
+        return out->string != NULL;
+    case ATTRIBUTE_INT:
+        out->integer = (int64_t)from->number;
+        return true;
+    case ATTRIBUTE_DOUBLE:
+        memcpy(&out->real, &from->number, sizeof out->real);
+        return true;
+    case ATTRIBUTE_BOOL:
+        out->boolean = from->number != 0;
+        return true;
+    }
+    return false;
+}
+
+bool attributes_build(struct arena *arena, const uint64_t *block, size_t words, size_t count,
+                      const struct attribute **out)
+{
+    size_t at = 0;
+    struct fws_attr raw;
+
+    *out = NULL;
+    if (count == 0)
+        return true;
+    if (count > FWS_ATTRS_MAX)
+        return false;
+    struct attribute *attributes = arena_array(arena, count, sizeof *attributes);
+    if (attributes == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!fws_attr_next(block, words, &at, &raw) ||
+            !attribute_build(arena, &raw, &attributes[i]))
+            return false;
+    *out = attributes;
+    return true;
+}
+
+/* ---- spans and log lines -------------------------------------------------------------------- */
+
+bool span_build(struct arena *arena, const struct span_words *words, struct span *out)
+{
+    const uint64_t *head = words->head, meta = head[FWS_S_META];
+
+    memcpy(out->trace_id, &head[FWS_S_TRACE_ID], sizeof out->trace_id);
+    memcpy(out->span_id, &head[FWS_S_SPAN_ID], sizeof out->span_id);
+    memcpy(out->parent_id, &head[FWS_S_PARENT_ID], sizeof out->parent_id);
+    out->kind = FWS_SPAN_KIND(meta) >= 1 && FWS_SPAN_KIND(meta) <= 5 ? FWS_SPAN_KIND(meta) : 1;
+    out->status = FWS_SPAN_STATUS(meta) <= 2 ? FWS_SPAN_STATUS(meta) : 0;
+    out->name = utf8_repair(arena, (const char *)words->name, FWS_SPAN_NAME_BYTES(meta), NULL);
+    out->message =
+        utf8_repair(arena, (const char *)words->message, FWS_SPAN_MESSAGE_BYTES(meta), NULL);
+    out->start_unix_ns = time_clamp(head[FWS_S_START_UNIX_NS]);
+    out->attribute_count = FWS_SPAN_ATTRS(meta);
+    out->attributes_dropped = FWS_SPAN_DROPPED(meta);
+    return out->name != NULL && out->message != NULL &&
+           attributes_build(arena, words->attributes, (size_t)head[FWS_S_ATTR_WORDS],
+                            out->attribute_count, &out->attributes);
+}
+
+/* Whether name, message and attributes lie inside what follows a head of head_words. */
+static bool parts_fit(const struct record *record, size_t head_words, uint64_t first_bytes,
+                      uint64_t second_bytes, uint64_t attribute_words)
+{
+    const uint64_t left = record->word_count - head_words;
+    const uint64_t first = fws_words_of(first_bytes), second = fws_words_of(second_bytes);
+    return first <= left && second <= left - first && attribute_words <= FWS_ATTR_WORDS_MAX &&
+           attribute_words <= left - first - second;
+}
+
+bool record_decode_span(struct arena *arena, const struct record *record, struct span *out)
+{
+    const uint64_t *head = record->words;
+
+    *out = (struct span){.stage = ""};
+    if (record->kind != RECORD_SPAN || record->word_count < FWS_S_WORDS)
+        return false;
+    const uint64_t name_bytes = FWS_SPAN_NAME_BYTES(head[FWS_S_META]);
+    const uint64_t message_bytes = FWS_SPAN_MESSAGE_BYTES(head[FWS_S_META]);
+    if (!parts_fit(record, FWS_S_WORDS, name_bytes, message_bytes, head[FWS_S_ATTR_WORDS]))
+        return false;
+    struct span_words words = {.head = head, .name = head + FWS_S_WORDS};
+    words.message = words.name + fws_words_of(name_bytes);
+    words.attributes = words.message + fws_words_of(message_bytes);
+    if (!span_build(arena, &words, out))
+        return false;
+    const uint64_t end = time_clamp(head[FWS_S_END_UNIX_NS]);
+    out->end_unix_ns = end > out->start_unix_ns ? end : out->start_unix_ns;
+    return true;
+}
+
+bool record_decode_log(struct arena *arena, const struct record *record, struct log_record *out)
+{
+    const uint64_t *head = record->words;
+
+    *out = (struct log_record){0};
+    if (record->kind != RECORD_LOG || record->word_count < FWS_L_WORDS)
+        return false;
+    const uint64_t meta = head[FWS_L_META], body_bytes = head[FWS_L_BODY_BYTES];
+    const uint64_t original_bytes = head[FWS_L_ORIGINAL_BYTES];
+    if (body_bytes > FWS_LOG_BYTES_MAX || !parts_fit(record, FWS_L_WORDS, FWS_LOG_TEXT_BYTES(meta),
+                                                     body_bytes, head[FWS_L_ATTR_WORDS]))
+        return false;
+    const uint64_t *text = head + FWS_L_WORDS;
+    const uint64_t *body = text + fws_words_of(FWS_LOG_TEXT_BYTES(meta));
+    const uint64_t *attributes = body + fws_words_of(body_bytes);
+
+    out->time_unix_ns = time_clamp(head[FWS_L_TIME_UNIX_NS]);
+    out->observed_unix_ns = time_clamp(record->time_unix_ns);
+    out->severity = FWS_LOG_SEVERITY(meta) <= 24 ? FWS_LOG_SEVERITY(meta) : 0;
+    out->severity_text = utf8_repair(arena, (const char *)text, FWS_LOG_TEXT_BYTES(meta), NULL);
+    out->body = utf8_repair(arena, (const char *)body, (size_t)body_bytes, &out->body_bytes);
+    out->cut = original_bytes > body_bytes;
+    out->original_bytes = (size_t)time_clamp(out->cut ? original_bytes : body_bytes);
+    memcpy(out->trace_id, &head[FWS_L_TRACE_ID], sizeof out->trace_id);
+    memcpy(out->span_id, &head[FWS_L_SPAN_ID], sizeof out->span_id);
+    out->attribute_count = FWS_LOG_ATTRS(meta);
+    out->attributes_dropped = FWS_LOG_DROPPED(meta);
+    return out->severity_text != NULL && out->body != NULL &&
+           attributes_build(arena, attributes, (size_t)head[FWS_L_ATTR_WORDS], out->attribute_count,
+                            &out->attributes);
+}
+
+/* ---- rings ---------------------------------------------------------------------------------- */
+
+/* Records of one guarded stretch: a few of the longest, or some hundred usual ones. */
+enum { BATCH_WORDS = 4 * FWS_RECORD_WORDS_MAX };
+
+static void ring_refuse(struct region *region, struct ring *ring)
+{
+    ring->corrupt = true;
+    section_note(region, ring->kind == RECORD_SPAN ? FWS_SECTION_SPAN_RINGS : FWS_SECTION_LOG_RINGS,
+                 "the ring of lane %zu contradicts itself: the others are served", ring->lane);
+}
+
+/* [guarded] */
+static void ring_init(struct region *region, struct ring *ring, const struct section *section,
+                      size_t lane, enum record_kind kind)
+{
+    uint64_t control[FWS_R_WORDS];
+    const fws_word *words = section_entry(section, lane, 0);
+
+    words_copy(words, FWS_R_WORDS, control);
+    *ring = (struct ring){.kind = kind, .lane = lane};
+    const uint64_t capacity = control[FWS_R_CAPACITY];
+    if (capacity < FWS_LINE_BYTES || (capacity & (capacity - 1)) != 0 ||
+        capacity > (section->stride - FWS_R_WORDS) * FWS_WORD_BYTES) {
+        ring_refuse(region, ring);
+        return;
+    }
+    fws_ring_reader_init(&ring->reader, words, words + FWS_R_WORDS, capacity, control[FWS_R_START],
+                         control[FWS_R_START_NUMBER]);
+}
+
+bool rings_init(struct region *region)
+{
+    const struct section *spans = &region->sections[FWS_SECTION_SPAN_RINGS];
+    const struct section *logs = &region->sections[FWS_SECTION_LOG_RINGS];
+    struct arena *arena = region->catalogue.arena;
+
+    region->rings = arena_array(arena, spans->lanes + logs->lanes, sizeof *region->rings);
+    region->batch = arena_array(arena, BATCH_WORDS, sizeof *region->batch);
+    if (region->rings == NULL || region->batch == NULL)
+        return false;
+    for (size_t lane = 0; lane < spans->lanes; lane++)
+        ring_init(region, &region->rings[region->ring_count++], spans, lane, RECORD_SPAN);
+    for (size_t lane = 0; lane < logs->lanes; lane++)
+        ring_init(region, &region->rings[region->ring_count++], logs, lane, RECORD_LOG);
+    return true;
+}
+
+/* ---- draining ------------------------------------------------------------------------------- */
+
+struct draining {
+    struct region *region;
+    struct ring *ring;
+    size_t records_max;
+    size_t words; /* taken into region->batch */
+    bool more;    /* the batch was full before the ring was empty */
+};
+
+/* [guarded] Takes whole records, head and payload, until the batch has no room for the longest. */
+static void batch_take(void *arg)
+{
+    struct draining *d = arg;
+    size_t words;
+
+    d->more = false;
+    for (size_t taken = 0; taken < d->records_max; taken++) {
+        if (d->words + FWS_RECORD_WORDS_MAX > BATCH_WORDS) {
+            d->more = true;
+            return;
+        }
+        const enum fws_ring_result result =
+            fws_ring_read(&d->ring->reader, d->region->batch + d->words, &words);
+        if (result == FWS_RING_CORRUPT)
+            ring_refuse(d->region, d->ring);
+        if (result != FWS_RING_RECORD)
+            return;
+        d->words += words;
+    }
+}
+
+/* Hands the batch out; returns how many records that were. */
+static size_t batch_give(const struct draining *d,
+                         void (*sink)(void *arg, const struct record *record), void *arg)
+{
+    size_t given = 0;
+    for (size_t at = 0; at < d->words;) {
+        const uint64_t *head = d->region->batch + at;
+        /* Checked by fws_ring_read() on this very copy. */
+        const size_t words = (size_t)(head[FWS_REC_LENGTH] / FWS_WORD_BYTES);
+        const struct record record = {
+            .kind = d->ring->kind,
+            .time_unix_ns = time_clamp(head[FWS_REC_TIME_UNIX_NS]),
+            .words = head + FWS_REC_WORDS,
+            .word_count = words - FWS_REC_WORDS,
+        };
+        at += words;
+        if (head[FWS_REC_KIND] != (uint64_t)d->ring->kind) {
+            d->ring->misplaced++;
+            continue;
+        }
+        sink(arg, &record);
+        given++;
+    }
+    return given;
+}
+
+/* Drains one ring of at most records_max records. The map is read in stretches, so that the sink
+ * runs outside the guard and may do as it likes. */
+static size_t ring_drain(struct region *region, struct ring *ring, size_t records_max,
+                         void (*sink)(void *arg, const struct record *record), void *arg)
+{
+    struct draining d = {.region = region, .ring = ring, .more = true};
+    size_t given = 0;
+
+    while (d.more && given < records_max && !region->truncated && !ring->corrupt) {
+        d.words = 0;
+        d.records_max = records_max - given;
+        if (!fws_view_guard(&region->view, batch_take, &d)) {
+            region->truncated = true;
+            break;
+        }
+        const size_t before = given;
+        given += batch_give(&d, sink, arg);
+        if (given == before)
+            break; /* nothing but misplaced records: the next drain goes on behind them */
+    }
+    return given;
+}
+
+struct measuring {
+    const struct region *region;
+    unsigned fullest_permille;
+};
+
+/* [guarded] */
+static void rings_measure(void *arg)
+{
+    struct measuring *m = arg;
+    for (size_t i = 0; i < m->region->ring_count; i++) {
+        const struct ring *ring = &m->region->rings[i];
+        if (ring->corrupt)
+            continue;
+        /* Relaxed: only how much there is, not what. */
+        const uint64_t waiting =
+            fws_peek(&ring->reader.control[FWS_R_TAIL]) - ring->reader.position;
+        const unsigned permille = waiting < ring->reader.capacity
+                                      ? (unsigned)(waiting * 1000 / ring->reader.capacity)
+                                      : 1000;
+        if (permille > m->fullest_permille)
+            m->fullest_permille = permille;
+    }
+}
+
+size_t region_drain(struct region *region, size_t max_records,
+                    void (*sink)(void *arg, const struct record *record), void *arg,
+                    unsigned *fill_permille)
+{
+    struct measuring measuring = {.region = region};
+    size_t given = 0;
+
+    if (!region->truncated && !fws_view_guard(&region->view, rings_measure, &measuring))
+        region->truncated = true;
+    if (fill_permille != NULL)
+        *fill_permille = measuring.fullest_permille;
+    /* Begins where the last call ended, so that a busy lane never starves the others. */
+    for (size_t i = 0; i < region->ring_count && given < max_records; i++) {
+        struct ring *ring = &region->rings[region->ring_next];
+        given += ring_drain(region, ring, max_records - given, sink, arg);
+        region->ring_next = (region->ring_next + 1) % region->ring_count;
+    }
+    return given;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writing to one client. */
+#include "client.h"
+
+#include "message_private.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    SEND_BUFFER_BYTES = 256 << 10, /* left alone it grows to megabytes of stale messages */
+    FRAGMENTS_A_TURN = 4,          /* then the other clients are looked at */
+    RECEIVED_BYTES_MAX = 64 << 10, /* over the life of a connection */
+};
+
+struct client *client_new(int fd, const char *head, size_t head_bytes,
+                          struct message *backlog[TICK_MESSAGES])
+{
+    struct client *client = calloc(1, sizeof *client);
+    char *copy = malloc(head_bytes);
+    if (client == NULL || copy == NULL || !feed_init(&client->feed, backlog)) {
+        for (size_t i = 0; i < TICK_MESSAGES; i++) {
+            message_unref(&backlog[i]);
+        }
+        free(copy);
+        free(client);
+        close(fd);
+        return NULL;
+    }
+    memcpy(copy, head, head_bytes);
+    client->fd = fd;
+    client->head = copy;
+    client->head_bytes = head_bytes;
+    return client;
+}
+
+void client_free(struct client **client_pointer)
+{
+    struct client *client = *client_pointer;
+    *client_pointer = NULL;
+    if (client->fd >= 0) {
+        close(client->fd);
+    }
+    feed_clear(&client->feed);
+    message_unref(&client->sending);
+    free(client->head);
+    free(client);
+}
+
+void client_want_write(struct client *client)
+{
+    if (client->established) {
+        lws_callback_on_writable(client->wsi);
+    }
+}
+
+void client_established(struct client *client)
+{
+    const int fd = lws_get_socket_fd(client->wsi);
+    const int bytes = SEND_BUFFER_BYTES, on = 1;
+    /* Without these the stream is slower, not wrong. */
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    client->established = true;
+    client_want_write(client);
+}
+
+/* Only here, with nothing of libwebsockets' own waiting to leave, does a close frame get out:
+ * after a partial write the connection would be dropped without one. */
+static void client_say_going_away(struct client *client)
+{
+    static const char why[] = "the sidecar stops";
+    client->finished = true;
+    lws_close_reason(client->wsi, LWS_CLOSE_STATUS_GOINGAWAY, (unsigned char *)why, sizeof why - 1);
+    lws_set_timeout(client->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+}
+
+static int client_write_fragment(struct client *client)
+{
+    const size_t fragments = message_fragments(client->sending);
+    const int flags = lws_write_ws_flags(LWS_WRITE_TEXT, client->fragment == 0,
+                                         client->fragment + 1 == fragments);
+    size_t bytes;
+    unsigned char *fragment = message_fragment(client->sending, client->fragment, &bytes);
+    if (lws_write(client->wsi, fragment, bytes, (enum lws_write_protocol)flags) < 0) {
+        return -1;
+    }
+    if (++client->fragment == fragments) {
+        message_unref(&client->sending);
+    }
+    return 0;
+}
+
+int client_write(struct client *client, const struct loss_teller *teller)
+{
+    if (client->finished) {
+        return 0; /* libwebsockets asks even after the close frame */
+    }
+    if (client->closing) {
+        client_say_going_away(client);
+        return 0;
+    }
+    for (int turn = 0; turn < FRAGMENTS_A_TURN && !lws_send_pipe_choked(client->wsi); turn++) {
+        if (client->sending == NULL) {
+            client->sending = feed_next(&client->feed, teller);
+            client->fragment = 0;
+        }
+        if (client->sending == NULL) {
+            return 0;
+        }
+        if (client_write_fragment(client) != 0) {
+            return -1;
+        }
+    }
+    client_want_write(client);
+    return 0;
+}
+
+int client_received(struct client *client, size_t bytes)
+{
+    static const char why[] = "this stream is push only";
+    client->received_bytes += bytes + 1; /* empty messages count too */
+    if (client->received_bytes <= RECEIVED_BYTES_MAX) {
+        return 0;
+    }
+    client->finished = true;
+    lws_close_reason(client->wsi, LWS_CLOSE_STATUS_POLICY_VIOLATION, (unsigned char *)why,
+                     sizeof why - 1);
+    return -1;
+}
+
+bool client_acknowledged(const struct client *client, uint64_t within_ms)
+{
+    struct tcp_info info;
+    socklen_t bytes = sizeof info;
+    return getsockopt(lws_get_socket_fd(client->wsi), IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 &&
+           info.tcpi_last_ack_recv <= within_ms;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One connection of the stream: made on the main thread, used and freed by the stream thread. */
+#ifndef SIDECAR_CLIENT_H
+#define SIDECAR_CLIENT_H
+
+#include "feed.h"
+
+#include <libwebsockets.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct client {
+    LIST_ENTRY(client) link;
+    struct lws *wsi; /* NULL until adopted */
+    int fd;          /* -1 once libwebsockets owns it */
+    char *head;      /* what libwebsockets is to read first; NULL once it has */
+    size_t head_bytes;
+    bool established;
+    bool closing;  /* a close frame is due, and nothing more */
+    bool finished; /* the close is libwebsockets' business now */
+    struct feed feed;
+    struct message *sending; /* part of it was written */
+    size_t fragment;         /* the next of it */
+    size_t received_bytes;
+};
+
+/* Owns fd and the backlog's references, also on failure; copies head. NULL when memory is out. */
+struct client *client_new(int fd, const char *head, size_t head_bytes,
+                          struct message *backlog[TICK_MESSAGES]);
+
+/* Frees, closes what is open, nulls. */
+void client_free(struct client **client);
+
+/* The connection stands: sets the socket up, asks for its first write. */
+void client_established(struct client *client);
+
+/* Asks to be called when the socket takes more. */
+void client_want_write(struct client *client);
+
+/* Writes what the socket takes. Nonzero: the connection is broken. */
+int client_write(struct client *client, const struct loss_teller *teller);
+
+/* Counts what a client sends, which nobody reads. Nonzero: too much, and a close reason is set. */
+int client_received(struct client *client, size_t bytes);
+
+/* Whether the peer's kernel acknowledged anything within so long. */
+bool client_acknowledged(const struct client *client, uint64_t within_ms);
+
+#endif

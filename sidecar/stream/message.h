@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finished bytes on their way to stream clients. A message is one text message of the WebSocket,
+ * immutable once made, counted by references, shared by every client that is sent it.
+ */
+#ifndef SIDECAR_MESSAGE_H
+#define SIDECAR_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct message;
+
+/* Copies `length` bytes into a new message with one reference; NULL when memory is out. */
+struct message *message_new(const char *bytes, size_t length);
+struct message *message_ref(struct message *message);
+void message_unref(struct message **message); /* nulls the pointer; any thread */
+size_t message_length(const struct message *message);
+
+/* What every client gets at one tick, in this order: metrics, spans, logs; NULL: nothing of it. */
+enum { TICK_MESSAGES = 3 };
+struct tick_messages {
+    struct message *messages[TICK_MESSAGES];
+    uint64_t spans; /* finished spans and log records in them: what a client loses by a skip */
+    uint64_t log_records;
+};
+
+#endif

@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs into a fresh prefix and builds a forwarder against it, as a stranger would: static,
+# shared and as C++17, found by pkg-config.
+set -eu
+top=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+regions=$(mktemp -d /dev/shm/fwdscope-install.XXXXXX)
+trap 'rm -rf "$work" "$regions"' EXIT
+
+cmake -S "$top" -B "$work/build" -DFWDSCOPE_TESTS=OFF >"$work/log" 2>&1
+cmake --build "$work/build" -j "$(nproc)" >>"$work/log" 2>&1 || { tail -40 "$work/log"; exit 1; }
+cmake --install "$work/build" --prefix "$work/prefix" >>"$work/log" 2>&1
+
+cat >"$work/user.c" <<'USER'
+#include <fwdscope.h>
+#include <stdio.h>
+
+int main(void)
+{
+    struct fwdscope_options options = {};
+    options.service_name = "stranger";
+    if (!fwdscope_open(&options)) {
+        fprintf(stderr, "%s\n", fwdscope_reason());
+        return 1;
+    }
+    fwdscope_log(FWDSCOPE_INFO, "hello", 5);
+    fwdscope_close(FWDSCOPE_CLOSED, "done");
+    return 0;
+}
+USER
+cp "$work/user.c" "$work/user.cpp"
+
+lib=$(dirname "$(find "$work/prefix" -name libfwdscope.a)")
+export PKG_CONFIG_PATH="$lib/pkgconfig" FWDSCOPE_DIR="$regions"
+flags="-Wall -Wextra -Wpedantic -Werror"
+cc -std=c2x $flags "$work/user.c" $(pkg-config --cflags fwdscope) "$lib/libfwdscope.a" -pthread -o "$work/static"
+cc -std=c2x $flags "$work/user.c" $(pkg-config --cflags --libs fwdscope) -o "$work/shared"
+c++ -std=c++17 $flags "$work/user.cpp" $(pkg-config --cflags --libs fwdscope) -o "$work/cxx"
+for program in static shared cxx; do
+    LD_LIBRARY_PATH="$lib" "$work/$program"
+    "$work/prefix/bin/fwdscope" dump "$regions"/*.fwdscope | grep -q hello
+done
+# Only the public names leave the shared library.
+others=$(nm -D --defined-only "$lib/libfwdscope.so" | awk '{print $3}' | grep -v '^fwdscope_' || true)
+[ -z "$others" ] || { echo "names that should be hidden: $others"; exit 1; }

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by tests/run and sidecar/demo: installs Debian packages that are missing.
+
+# setup_packages NAME...: apt-get install of those that are not there; sudo when not root.
+setup_packages() {
+    missing=""
+    for package in "$@"; do
+        case "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" in
+        installed) ;;
+        *) missing="$missing $package" ;;
+        esac
+    done
+    [ -z "$missing" ] && return 0
+    sudo=""
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "missing packages:$missing; install them as root: apt-get install$missing" >&2
+            exit 1
+        fi
+        sudo=sudo
+    fi
+    echo "installing$missing"
+    # The index first: a fresh machine has none, an old one may name versions that are gone.
+    if ! { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q \
+        -y --no-install-recommends $missing; } >/tmp/fwdscope-setup.$$.log 2>&1; then
+        tail -20 /tmp/fwdscope-setup.$$.log >&2
+        echo "cannot install$missing; the whole log is /tmp/fwdscope-setup.$$.log" >&2
+        exit 1
+    fi
+    rm -f /tmp/fwdscope-setup.$$.log
+}
