@@ -326,7 +326,7 @@ void telemetry_batch_end(const struct batch *batch, const struct batch_result *r
                                   .finished_unix_ns = now};
     if (!result->dropped) {
         step.batches = 1;
-        step.rows = result->output_rows;
+        step.rows = batch->row_count;
         step.flush_by_size = batch->reason == FLUSH_SIZE;
         step.flush_by_timeout = batch->reason == FLUSH_TIMEOUT;
         step.flush_by_drain = batch->reason == FLUSH_DRAIN;

@@ -724,7 +724,7 @@ static void a_counter_above_the_int64_range_is_a_double(void **state)
     *value_of(f, add_instrument(f, INSTRUMENT_COUNTER, "beyond")) = (uint64_t)INT64_MAX + 1;
     tick(f);
     assert_shows(metric_text(f, "edge"), "\"asInt\":\"9223372036854775807\"");
-    assert_shows(metric_text(f, "beyond"), "\"asDouble\":9.2233720368547758");
+    assert_shows(metric_text(f, "beyond"), "\"asDouble\":9.223372036854776e+18");
     assert_hides(metric_text(f, "beyond"), "asInt");
 }
 
