@@ -2,6 +2,7 @@
 /* Model: series tables that only grow, rows, and the three documents by the rules of OTLP. */
 #include "model.h"
 
+#include "hash_index.h"
 #include "json.h"
 
 #include <math.h>
@@ -20,11 +21,17 @@
 /* ---- fakes of the decoders ----------------------------------------------------------------------
  */
 
-/* A record's only word is the address of what it decodes to; 0: it is no such record. */
+/* A decoded record takes room by its words, as a real one does. */
+static bool take_room(struct arena *arena, const struct record *record)
+{
+    return arena_array(arena, record->word_count, 3 * sizeof(uint64_t)) != NULL;
+}
+
+/* A record's first word is the address of what it decodes to; 0: it is no such record. */
 bool record_decode_span(struct arena *arena, const struct record *record, struct span *out)
 {
     const struct span *span = (const struct span *)(uintptr_t)record->words[0];
-    if (record->kind != RECORD_SPAN || span == NULL || arena_alloc(arena, 64) == NULL) {
+    if (record->kind != RECORD_SPAN || span == NULL || !take_room(arena, record)) {
         return false;
     }
     *out = *span;
@@ -34,7 +41,7 @@ bool record_decode_span(struct arena *arena, const struct record *record, struct
 bool record_decode_log(struct arena *arena, const struct record *record, struct log_record *out)
 {
     const struct log_record *log = (const struct log_record *)(uintptr_t)record->words[0];
-    if (record->kind != RECORD_LOG || log == NULL || arena_alloc(arena, 64) == NULL) {
+    if (record->kind != RECORD_LOG || log == NULL || !take_room(arena, record)) {
         return false;
     }
     *out = *log;
@@ -337,6 +344,30 @@ static void many_series_are_all_found_again(void **state)
     free(instruments);
     series_table_free(&table);
     assert_null(table);
+}
+
+static bool same_item(const void *item, const void *wanted)
+{
+    return item == wanted;
+}
+
+static void a_crowd_of_equal_hashes_is_refused(void **state)
+{
+    (void)state;
+    enum { COUNT = 1000 };
+    static int items[COUNT];
+    struct hash_index index = {0};
+    size_t taken = 0;
+    while (taken < COUNT && hash_index_add(&index, 42, &items[taken])) {
+        taken++;
+    }
+    assert_in_range(taken, 100, 300);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_ptr_equal(hash_index_find(&index, 42, same_item, &items[i]),
+                         i < taken ? &items[i] : NULL);
+    }
+    assert_true(hash_index_add(&index, 7, &items[0]));
+    hash_index_free(&index);
 }
 
 static void a_region_that_invents_names_for_ever_is_bounded(void **state)
@@ -780,6 +811,30 @@ static void a_gauge_that_ended_says_so_once(void **state)
     assert_shows(metric_text(f, "g"),
                  "\"dataPoints\":[{\"timeUnixNano\":\"1700000010000000000\",\"asInt\":\"5\"},"
                  "{\"timeUnixNano\":\"1700000012000000000\",\"flags\":1}]");
+}
+
+static void a_process_that_is_gone_ends_its_gauge_but_no_sum(void **state)
+{
+    struct fixture *f = *state;
+    f->process = (struct process_figures){true, 1, 2, 3};
+    tick(f);
+    f->process = (struct process_figures){0};
+    tick(f);
+    assert_int_equal(count_of(metric_text(f, "process.memory.rss"), "\"flags\":1"), 1);
+    assert_int_equal(count_of(metric_text(f, "process.cpu.user_ms"), "\"timeUnixNano\""), 1);
+}
+
+static void what_the_row_before_does_not_know_has_not_ended(void **state)
+{
+    struct fixture *f = *state;
+    const struct point_row *older = tick(f);
+    struct instrument *gauge = add_instrument(f, INSTRUMENT_GAUGE, "g");
+    tick(f);
+    *absent_of(f, gauge) = 1;
+    f->rows[f->row_count] =
+        series_table_row(f->table, &f->identity, &f->snapshot, &f->process, older);
+    assert_non_null(f->rows[f->row_count++]);
+    assert_hides(metric_text(f, "g"), "flags");
 }
 
 static void a_stale_unit_has_no_point_and_does_not_end(void **state)
@@ -1441,6 +1496,34 @@ static void a_full_arena_gives_no_document(void **state)
     assert_true(given[0] > 0 && given[1] > 0 && given[2] > 0);
 }
 
+/* A record that does not fit must not be taken for one that is none, and so be lost in silence. */
+static void a_record_too_large_for_the_arena_is_not_skipped(void **state)
+{
+    struct fixture *f = *state;
+    const struct span span = sample_span();
+    const struct log_record log = sample_log();
+    uint64_t span_word, log_word;
+    struct record span_record = record_of(RECORD_SPAN, &span_word, &span);
+    struct record log_record = record_of(RECORD_LOG, &log_word, &log);
+    span_record.word_count = log_record.word_count = 1024;
+    const struct spans_part spans = {.resource = f->resource,
+                                     .finished = &span_record,
+                                     .finished_count = 1,
+                                     .active = &span,
+                                     .active_count = 1};
+    const struct logs_part logs = {
+        .resource = f->resource, .records = &log_record, .record_count = 1, .lost_ticks = 1};
+    struct arena *small = arena_new((size_t)20 << 10);
+    bool full = false;
+    assert_null(model_spans(small, &spans, 1, &full));
+    assert_true(full);
+    arena_reset(small);
+    full = false;
+    assert_null(model_logs(small, &logs, 1, &full));
+    assert_true(full);
+    arena_free(&small);
+}
+
 #define MODEL_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1450,6 +1533,7 @@ int main(void)
         MODEL_TEST(a_series_outlives_the_strings_of_its_snapshot),
         MODEL_TEST(attributes_are_a_set),
         MODEL_TEST(many_series_are_all_found_again),
+        MODEL_TEST(a_crowd_of_equal_hashes_is_refused),
         MODEL_TEST(a_region_that_invents_names_for_ever_is_bounded),
         MODEL_TEST(the_same_stream_twice_is_sent_once),
         MODEL_TEST(a_stream_keeps_the_source_that_showed_it_first),
@@ -1475,6 +1559,8 @@ int main(void)
         MODEL_TEST(a_gauge_that_is_not_finite_has_no_point),
         MODEL_TEST(what_was_never_set_is_absent),
         MODEL_TEST(a_gauge_that_ended_says_so_once),
+        MODEL_TEST(a_process_that_is_gone_ends_its_gauge_but_no_sum),
+        MODEL_TEST(what_the_row_before_does_not_know_has_not_ended),
         MODEL_TEST(a_stale_unit_has_no_point_and_does_not_end),
         MODEL_TEST(history_of_fewer_series_makes_fewer_points),
         MODEL_TEST(the_points_of_a_row_have_one_time),
@@ -1511,6 +1597,7 @@ int main(void)
         MODEL_TEST(a_loss_is_told_alone),
         MODEL_TEST(a_loss_comes_before_the_lines_that_remain),
         MODEL_TEST(a_full_arena_gives_no_document),
+        MODEL_TEST(a_record_too_large_for_the_arena_is_not_skipped),
     };
     return cmocka_run_group_tests_name("model", tests, NULL, NULL);
 }
