@@ -23,8 +23,8 @@ static void config_write(enum fws_config_state state, const char *path, const ch
         return;
     if (path == NULL)
         path = "";
-    size_t path_bytes = text_cut(path, strnlen(path, FWS_CONFIG_PATH_BYTES_MAX + 1),
-                                 FWS_CONFIG_PATH_BYTES_MAX);
+    size_t path_bytes =
+        text_cut(path, strnlen(path, FWS_CONFIG_PATH_BYTES_MAX + 1), FWS_CONFIG_PATH_BYTES_MAX);
     fws_word *words = shim->config_words;
     pthread_mutex_lock(&shim->registering);
     fws_seq_write_begin(&words[FWS_CONFIG_SEQ], &shim->config_seq);

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- registration ------------------------------------------------------------------------------------- */
+/* ---- registration ---------------------------------------------------------------------------- */
 
 void shim_refuse(struct shim *shim)
 {
@@ -120,15 +120,15 @@ static uint32_t instrument_add(struct shim *shim, const struct wanted *wanted)
             return i + 1;
     }
     uint32_t index = shim->instrument_count;
-    if (index == shim->sizes.instruments ||
-        !instrument_write(shim, index, wanted, attrs, &block))
+    if (index == shim->sizes.instruments || !instrument_write(shim, index, wanted, attrs, &block))
         return 0;
-    shim->instruments[index] = (struct shim_instrument){.hash = hash,
-                                                        .kind = wanted->kind,
-                                                        .is_double = wanted->number == FWS_NUMBER_DOUBLE,
-                                                        .slot = shim->slots_used,
-                                                        .bounds = shim->bounds + shim->slots_used,
-                                                        .bound_count = wanted->bound_count};
+    shim->instruments[index] =
+        (struct shim_instrument){.hash = hash,
+                                 .kind = wanted->kind,
+                                 .is_double = wanted->number == FWS_NUMBER_DOUBLE,
+                                 .slot = shim->slots_used,
+                                 .bounds = shim->bounds + shim->slots_used,
+                                 .bound_count = wanted->bound_count};
     if (wanted->bound_count > 0) /* the strings section is ours to write, never ours to trust */
         memcpy(shim->bounds + shim->slots_used, wanted->bounds,
                wanted->bound_count * sizeof(double));
@@ -201,7 +201,7 @@ fwdscope_histogram fwdscope_histogram_register(const struct fwdscope_instrument 
     return (fwdscope_histogram){instrument_register(&wanted)};
 }
 
-/* ---- hot calls ------------------------------------------------------------------------------------------- */
+/* ---- hot calls ------------------------------------------------------------------------------- */
 
 /* The instrument of a handle, or NULL: no-op, of another life, or of another kind. */
 static const struct shim_instrument *instrument_of(const struct shim *shim, uint64_t handle,

@@ -40,8 +40,8 @@ bool shim_prepare(void)
 {
     if (switch_page != NULL)
         return true;
-    void *page = mmap(NULL, FWS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+    void *page =
+        mmap(NULL, FWS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return false;
     if (madvise(page, FWS_PAGE_BYTES, MADV_WIPEONFORK) != 0 ||
@@ -57,7 +57,8 @@ bool shim_prepare(void)
 void shim_turn_on(struct shim *shim)
 {
     atomic_store_explicit(&current, shim, memory_order_release);
-    /* Release: who sees the epoch sees the life and the region behind it. PAIRS WITH switch_read. */
+    /* Release: who sees the epoch sees the life and the region behind it. PAIRS WITH switch_read.
+     */
     fws_publish(switch_page, shim->epoch);
 }
 

@@ -26,7 +26,7 @@ static struct {
     char path[4096];
 } process = {.reason = "not open: fwdscope_open() was not called"};
 
-/* ---- sizes -------------------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 static uint64_t round_up(uint64_t value, uint64_t to)
 {
@@ -71,8 +71,8 @@ static bool sizes_plan(const struct fwdscope_options *options, struct shim_sizes
         .lanes = (uint32_t)lanes,
         .instruments = (uint32_t)instruments,
         .active_spans = (uint32_t)active,
-        .slots = (uint32_t)round_up(instruments * 4 + SHIM_COMPONENTS_MAX * FWS_COUNTS,
-                                    FWS_LINE_WORDS),
+        .slots =
+            (uint32_t)round_up(instruments * 4 + SHIM_COMPONENTS_MAX * FWS_COUNTS, FWS_LINE_WORDS),
         .string_bytes = instruments * 256 + SHIM_COMPONENTS_MAX * 512,
         .log_ring_bytes = power_of_two(log_ring),
         .span_ring_bytes = power_of_two(span_ring),
@@ -82,8 +82,8 @@ static bool sizes_plan(const struct fwdscope_options *options, struct shim_sizes
 
 static bool options_check(const struct fwdscope_options *options, char *why, size_t cap)
 {
-    const char *const texts[] = {options->service_name, options->service_version,
-                                 options->instance, options->instance_id, options->metric_prefix};
+    const char *const texts[] = {options->service_name, options->service_version, options->instance,
+                                 options->instance_id, options->metric_prefix};
     const char *const names[] = {"service_name", "service_version", "instance", "instance_id",
                                  "metric_prefix"};
     if (options->service_name == NULL || options->service_name[0] == '\0') {
@@ -100,7 +100,7 @@ static bool options_check(const struct fwdscope_options *options, char *why, siz
     return true;
 }
 
-/* ---- sections ----------------------------------------------------------------------------------------------- */
+/* ---- sections -------------------------------------------------------------------------------- */
 
 /* Sections in file order, as they are planned. */
 struct plan {
@@ -170,7 +170,7 @@ static void directory_write(const struct plan *plan, fws_word *region)
     }
 }
 
-/* ---- the header ------------------------------------------------------------------------------------------------ */
+/* ---- the header ------------------------------------------------------------------------------ */
 
 static void words_put(fws_word *to, const char *text, size_t words)
 {
@@ -226,8 +226,9 @@ static uint64_t pid_start_ticks(void)
     if (kernel_file_read("/proc/self/stat", text, sizeof text) == 0)
         return 0;
     const char *at = strrchr(text, ')');
-    if (at == NULL || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d "
-                                     "%*d %*d %*d %*d %*d %llu",
+    if (at == NULL || sscanf(at + 1,
+                             " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d "
+                             "%*d %*d %*d %*d %*d %llu",
                              &ticks) != 1)
         return 0;
     return ticks;
@@ -291,8 +292,7 @@ static void resource_write(fws_word *words, const struct fwdscope_options *optio
         else
             dropped++;
     }
-    struct attr_block block =
-        attr_block_encode(attrs, sizeof attrs / sizeof *attrs, all, count);
+    struct attr_block block = attr_block_encode(attrs, sizeof attrs / sizeof *attrs, all, count);
     words_put(&words[FWS_RES_PREFIX],
               options->metric_prefix != NULL && options->metric_prefix[0] != '\0'
                   ? options->metric_prefix
@@ -305,7 +305,7 @@ static void resource_write(fws_word *words, const struct fwdscope_options *optio
         fws_put(&words[FWS_RES_ATTRS + i], attrs[i]);
 }
 
-/* ---- private memory ----------------------------------------------------------------------------------------------- */
+/* ---- private memory -------------------------------------------------------------------------- */
 
 /* Pieces of one anonymous map, cut from the front; a first pass with base NULL measures. */
 struct pieces {
@@ -338,10 +338,10 @@ static struct shim *pieces_lay(struct pieces *pieces, const struct shim_sizes *s
     for (uint32_t i = 0; i < sizes->lanes; i++) {
         uint64_t *batch_seq = piece_cut(pieces, SHIM_PIPELINES_MAX * sizeof *batch_seq);
         uint64_t *histogram_seq = piece_cut(pieces, sizes->slots * sizeof *histogram_seq);
-        uint16_t *span_lengths = piece_cut(
-            pieces, fws_ring_lengths_count(sizes->span_ring_bytes) * sizeof *span_lengths);
-        uint16_t *log_lengths = piece_cut(
-            pieces, fws_ring_lengths_count(sizes->log_ring_bytes) * sizeof *log_lengths);
+        uint16_t *span_lengths = piece_cut(pieces, fws_ring_lengths_count(sizes->span_ring_bytes) *
+                                                       sizeof *span_lengths);
+        uint16_t *log_lengths =
+            piece_cut(pieces, fws_ring_lengths_count(sizes->log_ring_bytes) * sizeof *log_lengths);
         if (lanes != NULL) {
             lanes[i].batch_seq = batch_seq;
             lanes[i].histogram_seq = histogram_seq;
@@ -356,8 +356,8 @@ static struct shim *shim_allocate(const struct shim_sizes *sizes, char *why, siz
 {
     struct pieces pieces = {0};
     (void)pieces_lay(&pieces, sizes);
-    void *memory = mmap(NULL, pieces.used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                        0);
+    void *memory =
+        mmap(NULL, pieces.used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         snprintf(why, cap, "no memory: %zu bytes of private state: %s", pieces.used,
                  strerror(errno));
@@ -375,7 +375,7 @@ static void shim_free(struct shim *shim)
     munmap(shim, pieces.used);
 }
 
-/* ---- wiring --------------------------------------------------------------------------------------------------------- */
+/* ---- wiring ---------------------------------------------------------------------------------- */
 
 /* Where free-running numbers start. Debug builds start just below overflow, so that every test
  * crosses it. */
@@ -443,7 +443,7 @@ static void shim_wire(struct shim *shim, const struct plan *plan, const uint64_t
     fws_put(&shim->config_words[FWS_CONFIG_SEQ], sequence_start);
 }
 
-/* ---- open ------------------------------------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 /* In a child made by fork(): gives up the copy of the descriptor, so that the child does not keep
  * the lock when the parent dies. The switch is already off. */
@@ -460,8 +460,7 @@ static void child_let_go(void)
 static bool process_prepare(char *why, size_t cap)
 {
     if (!shim_prepare()) {
-        snprintf(why, cap,
-                 "the kernel has no MADV_WIPEONFORK (Linux 4.14) or memory is out: %s",
+        snprintf(why, cap, "the kernel has no MADV_WIPEONFORK (Linux 4.14) or memory is out: %s",
                  strerror(errno));
         return false;
     }

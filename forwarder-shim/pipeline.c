@@ -10,7 +10,7 @@ _Static_assert((int)FWDSCOPE_FAILED == (int)FWS_FAILED, "healths match");
 _Static_assert((int)FWDSCOPE_BATCH_INFLIGHT == (int)FWS_B_INFLIGHT, "batch fields match");
 _Static_assert(FWS_B_USED == FWS_B_INFLIGHT + 1, "every field is named");
 
-/* ---- registration ---------------------------------------------------------------------------------------- */
+/* ---- registration ---------------------------------------------------------------------------- */
 
 /* A name fit for display: not empty, at most 255 bytes, any characters. */
 static bool label_valid(const char *name)
@@ -142,11 +142,8 @@ static fwdscope_component component_register(fwdscope_pipeline pipeline,
 fwdscope_component fwdscope_input_register(fwdscope_pipeline pipeline, const char *name,
                                            const char *type, uint32_t absent)
 {
-    struct component_wanted wanted = {.kind = FWS_INPUT,
-                                      .name = name,
-                                      .type = type,
-                                      .absent = absent,
-                                      .health = FWS_STARTING};
+    struct component_wanted wanted = {
+        .kind = FWS_INPUT, .name = name, .type = type, .absent = absent, .health = FWS_STARTING};
     return component_register(pipeline, &wanted);
 }
 
@@ -161,19 +158,16 @@ fwdscope_component fwdscope_transform_register(fwdscope_pipeline pipeline, const
 fwdscope_component fwdscope_output_register(fwdscope_pipeline pipeline, const char *name,
                                             const char *type, uint32_t absent)
 {
-    struct component_wanted wanted = {.kind = FWS_OUTPUT,
-                                      .name = name,
-                                      .type = type,
-                                      .absent = absent,
-                                      .health = FWS_HEALTHY};
+    struct component_wanted wanted = {
+        .kind = FWS_OUTPUT, .name = name, .type = type, .absent = absent, .health = FWS_HEALTHY};
     return component_register(pipeline, &wanted);
 }
 
-/* ---- hot calls ----------------------------------------------------------------------------------------------- */
+/* ---- hot calls ------------------------------------------------------------------------------- */
 
 /* The component of a handle, or NULL. */
-static const struct shim_component *component_of(const struct shim *shim,
-                                                 fwdscope_component handle, uint32_t *index)
+static const struct shim_component *component_of(const struct shim *shim, fwdscope_component handle,
+                                                 uint32_t *index)
 {
     if (!handle_open(shim, handle.id, index) || *index >= fws_observe(&shim->component_count))
         return NULL;
@@ -302,8 +296,8 @@ void fwdscope_batch_add(fwdscope_pipeline handle, const struct fwdscope_batch *b
         if (!lane->shared)
             fws_seq_write_end(&group[FWS_B_SEQ], &lane->batch_seq[index]);
         if (batch->finished_unix_ns != 0)
-            fws_put(&entry.shim->pipelines_words[(size_t)index * FWS_P_WORDS +
-                                                 FWS_P_LAST_BATCH_UNIX_NS],
+            fws_put(&entry.shim
+                         ->pipelines_words[(size_t)index * FWS_P_WORDS + FWS_P_LAST_BATCH_UNIX_NS],
                     batch->finished_unix_ns);
     }
     lane_beat(lane);

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- the directory --------------------------------------------------------------------------------- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 static bool is_writable_tmpfs(const char *dir)
 {
@@ -71,7 +71,7 @@ void place_name(const char *instance, uint64_t generation, const uint64_t uuid[2
              (unsigned long long)generation, id[0], id[1], id[2], id[3]);
 }
 
-/* ---- old lives ------------------------------------------------------------------------------------------ */
+/* ---- old lives ------------------------------------------------------------------------------- */
 
 enum { ENTRIES_MAX = 65536, LEFTOVER_AGE_S = 60 };
 

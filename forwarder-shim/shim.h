@@ -26,7 +26,7 @@ enum {
     SHIM_TRIES = 64, /* of every loop that another thread's progress can prolong */
 };
 
-/* ---- lanes -------------------------------------------------------------------------------------- */
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 /* What one thread at a time writes. Lane 0 is shared: its words take atomic adds, its rings are
  * entered through ring_busy. Private memory. */
@@ -46,7 +46,7 @@ struct lane {
     uint64_t scratch[FWS_RECORD_WORDS_MAX]; /* where a record is put together */
 };
 
-/* ---- tables --------------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 struct shim_instrument {
     uint64_t hash; /* of kind, name and attributes: finds a second registration */
@@ -114,7 +114,7 @@ struct shim {
     fws_word free_spans; /* tag in the high half, index + 1 in the low: no ABA */
 };
 
-/* ---- entering -------------------------------------------------------------------------------------- */
+/* ---- entering -------------------------------------------------------------------------------- */
 
 /* What a call needs: the life that is on and the lane that this thread may write. */
 struct entry {
@@ -164,7 +164,7 @@ void shim_turn_off(void);
 /* Prepares the private page that a forked child finds wiped. False: no memory. Once a process. */
 bool shim_prepare(void);
 
-/* ---- handles ------------------------------------------------------------------------------------------ */
+/* ---- handles --------------------------------------------------------------------------------- */
 
 /* A handle is the epoch of its life and a number of that life, + 1: 0 is the no-op handle. */
 static inline uint64_t handle_make(const struct shim *shim, uint32_t number)
@@ -179,7 +179,7 @@ static inline bool handle_open(const struct shim *shim, uint64_t handle, uint32_
     return handle >> 32 == shim->epoch && (uint32_t)handle != 0;
 }
 
-/* ---- parts shared by several files ---------------------------------------------------------------------- */
+/* ---- parts shared by several files ----------------------------------------------------------- */
 
 /* Bytes of `text` to keep so that at most `max` remain and no UTF-8 sequence is cut. */
 size_t text_cut(const char *text, size_t bytes, size_t max);

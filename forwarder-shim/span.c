@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* ---- slots ----------------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 /* A span's handle: epoch (16 bits), generation of its slot (32), slot + 1 (16). */
 static fwdscope_span span_handle(const struct shim *shim, uint32_t slot)
@@ -61,7 +61,7 @@ static void slot_give(struct shim *shim, uint32_t slot)
     /* Other threads won every one of 4,096 races: the slot stays out of use, nobody waits. */
 }
 
-/* ---- the slot in the region --------------------------------------------------------------------------- */
+/* ---- the slot in the region ------------------------------------------------------------------ */
 
 static fws_word *slot_words(const struct shim *shim, uint32_t slot)
 {
@@ -107,7 +107,7 @@ static void slot_publish_free(const struct shim *shim, uint32_t slot, struct shi
     fws_seq_write_end(&words[FWS_A_SEQ], &span->sequence);
 }
 
-/* ---- start ------------------------------------------------------------------------------------------------ */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static void span_fill(struct shim_span *span, struct lane *lane, const struct shim_span *parent,
                       const char *name, enum fwdscope_span_kind kind, uint64_t start_unix_ns)
@@ -165,7 +165,7 @@ fwdscope_span fwdscope_span_start(const char *name, enum fwdscope_span_kind kind
     return fwdscope_span_child((fwdscope_span){0}, name, kind, start_unix_ns);
 }
 
-/* ---- attributes, stage, status ------------------------------------------------------------------------------ */
+/* ---- attributes, stage, status --------------------------------------------------------------- */
 
 static size_t attr_words_at(const uint64_t *attrs, size_t at)
 {
@@ -173,7 +173,8 @@ static size_t attr_words_at(const uint64_t *attrs, size_t at)
            (size_t)fws_words_of(FWS_ATTR_VALUE_BYTES(attrs[at]));
 }
 
-/* Where an attribute with the key of the one encoded at `fresh` stands before it; fresh: nowhere. */
+/* Where an attribute with the key of the one encoded at `fresh` stands before it; fresh: nowhere.
+ */
 static size_t attr_find(const uint64_t *attrs, size_t fresh)
 {
     unsigned key_bytes = FWS_ATTR_KEY_BYTES(attrs[fresh]);
@@ -308,7 +309,7 @@ bool span_ids(struct shim *shim, fwdscope_span handle, uint64_t trace_id[2], uin
     return true;
 }
 
-/* ---- end --------------------------------------------------------------------------------------------------------- */
+/* ---- end ------------------------------------------------------------------------------------- */
 
 static size_t words_copy(uint64_t *to, const uint64_t *from, size_t words)
 {

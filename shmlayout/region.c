@@ -36,7 +36,8 @@ static bool temp_name(const char *file_name, char *out, size_t cap)
     return n > 0 && (size_t)n < cap;
 }
 
-/* ---- the writer --------------------------------------------------------------------------------- */
+/* ---- the writer ---------------------------------------------------------------------------------
+ */
 
 /* Opens the directory and refuses it when a map in it could stall the writer. -1 and why. */
 static int directory_open(const char *dir, bool allow_disk, char *why, size_t cap)
@@ -101,8 +102,7 @@ static fws_word *map_shared(int fd, uint64_t bytes, int protection, char *why, s
 {
     void *map = mmap(NULL, (size_t)bytes, protection, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED) {
-        snprintf(why, cap, "cannot map %llu bytes: %s", (unsigned long long)bytes,
-                 strerror(errno));
+        snprintf(why, cap, "cannot map %llu bytes: %s", (unsigned long long)bytes, strerror(errno));
         return NULL;
     }
     return map;
@@ -125,8 +125,8 @@ bool fws_region_create(const char *dir, const char *file_name, uint64_t bytes, b
     int dirfd = directory_open(dir, allow_disk, why, cap);
     if (dirfd < 0)
         return false;
-    int fd = above_stdio(
-        openat(dirfd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
+    int fd =
+        above_stdio(openat(dirfd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
     if (fd < 0) {
         *no_space = errno == ENOSPC || errno == EDQUOT;
         snprintf(why, cap, "cannot create a file in %s: %s", dir, strerror(errno));
@@ -203,7 +203,7 @@ void fws_region_abandon(struct fws_region *region, const char *dir, const char *
     region->fd = -1;
 }
 
-/* ---- readers -------------------------------------------------------------------------------------- */
+/* ---- readers --------------------------------------------------------------------------------- */
 
 enum fws_lock_state fws_lock_ask(int fd)
 {
@@ -252,7 +252,8 @@ static enum fws_attach attach_of_verdict(enum fws_verdict verdict)
     return FWS_ATTACH_CORRUPT;
 }
 
-/* Reads [offset, offset + bytes) whole. False: the file ends before, or an error (errno; 0: end). */
+/* Reads [offset, offset + bytes) whole. False: the file ends before, or an error (errno; 0: end).
+ */
 static bool read_whole(int fd, void *out, uint64_t bytes, uint64_t offset)
 {
     uint64_t done = 0;
@@ -307,8 +308,8 @@ static enum fws_attach view_load(struct fws_view *view, const struct stat *st, c
         }
         return FWS_ATTACH_OK;
     }
-    void *copy = mmap(NULL, (size_t)view->bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *copy =
+        mmap(NULL, (size_t)view->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED) {
         snprintf(why, cap, "%s: no memory for a copy of %llu bytes", path,
                  (unsigned long long)view->bytes);
@@ -387,7 +388,7 @@ void fws_view_detach(struct fws_view *view)
     view->fd = -1;
 }
 
-/* ---- SIGBUS ------------------------------------------------------------------------------------------ */
+/* ---- SIGBUS ---------------------------------------------------------------------------------- */
 
 /* What the running guard of this thread protects; base NULL: none runs. */
 static _Thread_local struct {

@@ -72,8 +72,10 @@ void fws_ring_write(struct fws_ring_writer *ring, enum fws_record_kind kind, uin
 
     const uint64_t at = position / FWS_WORD_BYTES;
     const uint64_t head[FWS_REC_WORDS] = {
-        [FWS_REC_LENGTH] = length,      [FWS_REC_KIND] = kind,
-        [FWS_REC_POSITION] = position,  [FWS_REC_NUMBER] = ring->number,
+        [FWS_REC_LENGTH] = length,
+        [FWS_REC_KIND] = kind,
+        [FWS_REC_POSITION] = position,
+        [FWS_REC_NUMBER] = ring->number,
         [FWS_REC_TIME_UNIX_NS] = time_unix_ns,
     };
     for (size_t i = 0; i < FWS_REC_WORDS; i++)

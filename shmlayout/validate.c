@@ -162,9 +162,12 @@ size_t fws_check_directory(const uint64_t *directory, uint64_t dir_count, uint64
     for (size_t i = 0; i < count; i++) {
         const uint64_t *entry = directory + i * (dir_stride / FWS_WORD_BYTES);
         out[i] = (struct fws_section_info){
-            .kind = entry[FWS_D_KIND],     .version = entry[FWS_D_VERSION],
-            .offset = entry[FWS_D_OFFSET], .length = entry[FWS_D_LENGTH],
-            .stride = entry[FWS_D_STRIDE], .count = entry[FWS_D_COUNT],
+            .kind = entry[FWS_D_KIND],
+            .version = entry[FWS_D_VERSION],
+            .offset = entry[FWS_D_OFFSET],
+            .length = entry[FWS_D_LENGTH],
+            .stride = entry[FWS_D_STRIDE],
+            .count = entry[FWS_D_COUNT],
             .lanes = entry[FWS_D_LANES],
         };
         out[i].refused = section_refusal(&out[i], region_bytes);
@@ -205,8 +208,7 @@ bool fws_attr_next(const uint64_t *block, size_t words, size_t *at, struct fws_a
     return true;
 }
 
-bool fws_check_record_head(const uint64_t head[FWS_REC_WORDS], uint64_t position,
-                           uint64_t capacity)
+bool fws_check_record_head(const uint64_t head[FWS_REC_WORDS], uint64_t position, uint64_t capacity)
 {
     const uint64_t length = head[FWS_REC_LENGTH];
     return head[FWS_REC_POSITION] == position && length % FWS_WORD_BYTES == 0 &&

@@ -62,8 +62,7 @@ static void tell_failure(struct follow *follow, const char *path, int error)
     follow->listener->failed(follow->listener->context, path, error);
 }
 
-/* ---- lines
- * --------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static void give_partial(struct follow *follow, struct tail *tail, bool cut)
 {
@@ -106,8 +105,7 @@ static void give_lines(struct follow *follow, struct tail *tail, const char *byt
     keep_partial(follow, tail, bytes, (size_t)(end - bytes));
 }
 
-/* ---- one file
- * --------------------------------------------------------------------------------------- */
+/* ---- one file -------------------------------------------------------------------------------- */
 
 /* Remembers the last bytes of what was read up to tail->offset. */
 static void remember(struct tail *tail, const char *bytes, size_t count)
@@ -213,8 +211,7 @@ static void tail_free(struct tail *tail)
     free(tail);
 }
 
-/* ---- which files there are
- * ----------------------------------------------------------------------------- */
+/* ---- which files there are ------------------------------------------------------------------- */
 
 static struct tail *find_tail(struct follow *follow, const struct stat *status)
 {
@@ -336,8 +333,7 @@ static void scan(struct follow *follow)
     follow->scanned_ns = now;
 }
 
-/* ---- the whole
- * -------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 struct follow *follow_create(char *const *patterns, size_t count, bool from_end,
                              const struct follow_listener *listener)

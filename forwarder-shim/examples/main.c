@@ -49,8 +49,7 @@ struct app {
     uint64_t deadline_ns; /* of the drain */
 };
 
-/* ---- signals
- * ---------------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 /* Blocks the signals for this thread and all that come, so that only signal_fd takes them. */
 static bool open_signals(struct app *app)
@@ -89,8 +88,7 @@ static bool drain_is_over(const struct app *app)
     return app->signal != 0 && clock_monotonic_ns() >= app->deadline_ns;
 }
 
-/* ---- from lines to the queue
- * ----------------------------------------------------------------------------- */
+/* ---- from lines to the queue ----------------------------------------------------------------- */
 
 static void tell_progress(struct app *app)
 {
@@ -168,8 +166,7 @@ static void on_failed(void *context, const char *path, int error)
     telemetry_input_failed(path, error);
 }
 
-/* ---- running
- * -------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 /* Follows until a signal comes, and then as long as there is more to read. */
 static void follow_files(struct app *app)
@@ -265,8 +262,7 @@ static int run(struct app *app, const char *directory)
     return started && app->lines_undelivered == 0 ? EXIT_OK : EXIT_RUNTIME;
 }
 
-/* ---- command line
- * ------------------------------------------------------------------------------------------ */
+/* ---- command line ---------------------------------------------------------------------------- */
 
 static const char usage[] =
     "usage: " PROGRAM " --config FILE [--directory DIR]\n"

@@ -26,8 +26,7 @@ say(char error[OUTPUT_ERROR_BYTES], const char *format, ...)
     return false;
 }
 
-/* ---- TCP
- * ----------------------------------------------------------------------------------------- */
+/* ---- TCP ------------------------------------------------------------------------------------- */
 
 static void split_address(struct destination *destination, const char *address)
 {
@@ -142,8 +141,7 @@ static bool send_to_peer(struct output *output, const char *bytes, size_t count,
     return true;
 }
 
-/* ---- file
- * ------------------------------------------------------------------------------------------ */
+/* ---- file ------------------------------------------------------------------------------------ */
 
 static bool append_to_file(struct destination *destination, const char *bytes, size_t count,
                            size_t *done, char error[OUTPUT_ERROR_BYTES])
@@ -163,8 +161,7 @@ static bool append_to_file(struct destination *destination, const char *bytes, s
     return true;
 }
 
-/* ---- the interface
- * ------------------------------------------------------------------------------------ */
+/* ---- the interface --------------------------------------------------------------------------- */
 
 void destination_open(struct destination *destination, const struct config *config, int give_up_fd)
 {

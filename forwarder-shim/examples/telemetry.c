@@ -118,8 +118,7 @@ void telemetry_stopping(void)
     fwdscope_component_health(the.output, FWDSCOPE_STOPPING);
 }
 
-/* ---- messages
- * ------------------------------------------------------------------------------------ */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static const char *severity_name(enum fwdscope_severity severity)
 {
@@ -144,8 +143,7 @@ void telemetry_log(enum fwdscope_severity severity, const struct batch *batch, c
     fwdscope_log_record(&record);
 }
 
-/* ---- input
- * ----------------------------------------------------------------------------------------- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 void telemetry_input_opened(const char *path)
 {
@@ -186,8 +184,7 @@ void telemetry_input_stalled(void)
     fwdscope_batch_add(the.pipeline, &(struct fwdscope_batch){.backpressure_stalls = 1});
 }
 
-/* ---- batches
- * ----------------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static const char *flush_reason_name(enum flush_reason reason)
 {

@@ -11,8 +11,7 @@
 #include "parse.h"
 #include "telemetry.h"
 
-/* ---- scan and transform
- * -------------------------------------------------------------------------- */
+/* ---- scan and transform ---------------------------------------------------------------------- */
 
 static void add_member(struct json *json, const char *name, struct part value)
 {
@@ -72,8 +71,7 @@ static void transform(struct worker *worker, const struct batch *batch,
     result->transform_ns = clock_monotonic_ns() - begin;
 }
 
-/* ---- output
- * ---------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 /* The wait before attempt number `attempt` + 1: doubled each time, of which a random 50 to 100 %,
  * so that workers that failed together do not come back together. */
@@ -133,8 +131,7 @@ static void output(struct worker *worker, struct batch *batch, struct batch_resu
     telemetry_output_end(batch, result);
 }
 
-/* ---- the thread
- * --------------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void process(struct worker *worker, struct batch *batch)
 {

@@ -95,7 +95,7 @@ static inline struct fwdscope_attribute fwdscope_bool(const char *key, bool valu
     return a;
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 /* What fwdscope_open() is told. Zero every field that is not set: zero is the default. */
 struct fwdscope_options {
@@ -156,7 +156,7 @@ FWDSCOPE_API void fwdscope_close(enum fwdscope_close_kind kind, const char *reas
  * log line and batch says the same; a main loop that may be idle calls this. */
 FWDSCOPE_API void fwdscope_heartbeat(void);
 
-/* ---- instruments --------------------------------------------------------------------------------- */
+/* ---- instruments ----------------------------------------------------------------------------- */
 
 /* Handles are values: copy them freely. All zero is the no-op handle. */
 typedef struct { uint64_t id; } fwdscope_counter;
@@ -201,7 +201,7 @@ FWDSCOPE_API void fwdscope_gauge_clear(fwdscope_gauge gauge);
 /* Records one measurement; not-a-number and infinities are counted as dropped instead. */
 FWDSCOPE_API void fwdscope_histogram_record(fwdscope_histogram histogram, double value);
 
-/* ---- pipelines ------------------------------------------------------------------------------------- */
+/* ---- pipelines ------------------------------------------------------------------------------- */
 
 typedef struct { uint64_t id; } fwdscope_pipeline;
 typedef struct { uint64_t id; } fwdscope_component;
@@ -297,7 +297,7 @@ struct fwdscope_batch {
 };
 FWDSCOPE_API void fwdscope_batch_add(fwdscope_pipeline pipeline, const struct fwdscope_batch *batch);
 
-/* ---- spans ------------------------------------------------------------------------------------------- */
+/* ---- spans ----------------------------------------------------------------------------------- */
 
 /* A span belongs to one thread at a time; its handle may be passed on to another thread by any
  * means that synchronises (a queue, a join). Calls on an ended or no-op span do nothing. */
@@ -335,7 +335,7 @@ FWDSCOPE_API void fwdscope_span_status(fwdscope_span span, enum fwdscope_span_st
  * before the start counts as the start. */
 FWDSCOPE_API void fwdscope_span_end(fwdscope_span span, uint64_t end_unix_ns);
 
-/* ---- log lines ----------------------------------------------------------------------------------------- */
+/* ---- log lines ------------------------------------------------------------------------------- */
 
 /* The forwarder's own diagnostic messages, never the payload that it forwards. */
 enum fwdscope_severity {
@@ -366,7 +366,7 @@ FWDSCOPE_API void fwdscope_log(enum fwdscope_severity severity, const char *body
                                size_t body_bytes);
 FWDSCOPE_API void fwdscope_log_record(const struct fwdscope_log_record *record);
 
-/* ---- config document -------------------------------------------------------------------------------------- */
+/* ---- config document ------------------------------------------------------------------------- */
 
 /*
  * Publishes the forwarder's configuration, already redacted. Forwarders with a YAML configuration

@@ -266,8 +266,7 @@ static enum outcome document_read(struct document *document, const char *yaml, s
     return outcome;
 }
 
-/* ---- marking
- * -------------------------------------------------------------------------------------- */
+/* ---- marking --------------------------------------------------------------------------------- */
 
 static void mark_span(struct document *document, size_t i, unsigned flag)
 {
@@ -371,8 +370,7 @@ static void document_mark(struct document *document)
     }
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int output_write(void *context, unsigned char *bytes, size_t count)
 {
@@ -458,8 +456,7 @@ static enum outcome document_write(struct document *document, struct text *out)
     return good ? OUTCOME_DONE : OUTCOME_REFUSED;
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static void document_free(struct document *document)
 {

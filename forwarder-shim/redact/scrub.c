@@ -22,52 +22,32 @@ static const char *const harmless_words[] = {
     "maxtoken", "mintoken", "bypass",      "compass",
 };
 static const char *const secret_anywhere[] = {
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "pwd",
-    "credential",
-    "apikey",
-    "privatekey",
-    "accesskey",
-    "secretkey",
-    "accountkey",
-    "sharedkey",
-    "signingkey",
-    "signaturekey",
-    "encryptionkey",
-    "masterkey",
-    "sshkey",
-    "licensekey",
-    "licencekey",
-    "storagekey",
-    "writekey",
-    "ingestkey",
-    "instrumentationkey",
-    "sessionkey",
-    "sessionid",
-    "authorization",
-    "authorisation",
-    "authentication",
-    "authheader",
-    "authkey",
-    "oauth",
-    "bearer",
-    "cookie",
-    "csrf",
-    "xsrf",
-    "jwt",
-    "jaas",
-    "webhook",
-    "connectionstring",
+    "token",         "secret",
+    "password",      "passwd",
+    "passphrase",    "passcode",
+    "pwd",           "credential",
+    "apikey",        "privatekey",
+    "accesskey",     "secretkey",
+    "accountkey",    "sharedkey",
+    "signingkey",    "signaturekey",
+    "encryptionkey", "masterkey",
+    "deploykey",     "sshkey",
+    "licensekey",    "licencekey",
+    "storagekey",    "writekey",
+    "ingestkey",     "instrumentationkey",
+    "sessionkey",    "sessionid",
+    "accesscode",    "authorization",
+    "authorisation", "authentication",
+    "basicauth",     "oauth",
+    "bearer",        "cookie",
+    "csrf",          "xsrf",
+    "jwt",           "jaas",
+    "webhook",       "connectionstring",
     "connstr",
 };
 static const char *const secret_at_end[] = {
-    "auth", "pass",    "signature", "sig",  "dsn",    "psk",
-    "hmac", "hmackey", "creds",     "cred", "heckey", "saskey",
+    "auth", "pass",    "pw",    "signature", "sig",    "dsn",    "psk",    "otp",
+    "hmac", "hmackey", "creds", "cred",      "heckey", "saskey", "aeskey",
 };
 static const char *const endpoint_anywhere[] = {
     "endpoint", "url",   "uri",    "host",        "broker", "address",  "addr",
@@ -81,6 +61,11 @@ static const char *const endpoint_anywhere[] = {
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool is_upper(char c)
+{
+    return c >= 'A' && c <= 'Z';
 }
 
 static bool is_digit(char c)
@@ -154,8 +139,27 @@ static void name_blank_harmless(char *name)
             memset(at, ' ', strlen(harmless_words[i]));
 }
 
+/* Whether the word auth stands in the name: auth, auth_users, httpAuth2, not author. */
+static bool name_has_auth_word(const char *name, size_t bytes)
+{
+    for (size_t i = 0; i + 4 <= bytes; i++) {
+        if (strncasecmp(name + i, "auth", 4) != 0)
+            continue;
+        bool begins =
+            i == 0 || !is_alnum(name[i - 1]) || (is_upper(name[i]) && !is_upper(name[i - 1]));
+        char after = i + 4 < bytes ? name[i + 4] : '\0';
+        bool ends =
+            !is_alnum(after) || is_digit(after) || (is_upper(after) && !is_upper(name[i + 3]));
+        if (begins && ends)
+            return true;
+    }
+    return false;
+}
+
 bool scrub_name_is_secret(const char *name, size_t bytes)
 {
+    if (name_has_auth_word(name, bytes))
+        return true;
     char squashed[NAME_ROOM];
     if (!name_squash(name, bytes, squashed))
         return true;
@@ -180,13 +184,17 @@ static bool is_scheme_char(char c)
     return is_alnum(c) || is_in(c, "+.-");
 }
 
+static bool is_scheme_end(struct piece s, size_t i)
+{
+    return s.bytes - i >= 3 && memcmp(s.at + i, "://", 3) == 0;
+}
+
 /* Position of the next "://" from `from` on, or `bytes`. */
 static size_t find_scheme_end(struct piece s, size_t from)
 {
-    for (size_t i = from; i + 3 <= s.bytes; i++)
-        if (memcmp(s.at + i, "://", 3) == 0)
-            return i;
-    return s.bytes;
+    while (from < s.bytes && !is_scheme_end(s, from))
+        from++;
+    return from;
 }
 
 static size_t scheme_begin(struct piece s, size_t colon, size_t limit)
@@ -200,16 +208,16 @@ static size_t scheme_begin(struct piece s, size_t colon, size_t limit)
 /* A URL reaches to white space, or to where the next one of a list begins. */
 static size_t url_end(struct piece s, size_t begin)
 {
-    size_t end = begin;
-    while (end < s.bytes && !is_space(s.at[end]))
-        end++;
-    for (size_t colon = find_scheme_end(s, begin); colon < end;
-         colon = find_scheme_end(s, colon + 3)) {
-        size_t next = scheme_begin(s, colon, begin);
-        if (next > begin && next < colon && is_in(s.at[next - 1], ",;|=&\"'([{<"))
+    for (size_t end = begin; end < s.bytes; end++) {
+        if (is_space(s.at[end]))
+            return end;
+        if (!is_scheme_end(s, end))
+            continue;
+        size_t next = scheme_begin(s, end, begin);
+        if (next > begin && next < end && is_in(s.at[next - 1], ",;|=&\"'([{<"))
             return next;
     }
-    return end;
+    return s.bytes;
 }
 
 /* Position after the last `@` of [begin, end), or `begin` when there is none. */
@@ -290,8 +298,7 @@ static void scrub_words(struct text *out, struct piece s)
     }
 }
 
-/* ---- credentials inside a text
- * -------------------------------------------------------------------- */
+/* ---- credentials inside a text --------------------------------------------------------------- */
 
 /* Length of the credential scheme that stands at `i` as a word of its own, or 0. */
 static size_t credential_scheme(struct piece s, size_t i)
@@ -335,13 +342,13 @@ static bool is_name_char(char c)
     return is_alnum(c) || is_in(c, "_.-");
 }
 
-/* The name that ends where an assignment's sign stands: `name =`, `"name":`. */
+/* The name that ends where an assignment's sign stands: `name =`, `"name":`, `\"name\":`. */
 static struct piece name_before(struct piece s, size_t sign)
 {
     size_t end = sign;
     while (end > 0 && is_space(s.at[end - 1]))
         end--;
-    if (end > 0 && is_quote(s.at[end - 1]))
+    while (end > 0 && (is_quote(s.at[end - 1]) || s.at[end - 1] == '\\'))
         end--;
     size_t begin = end;
     while (begin > 0 && is_name_char(s.at[begin - 1]))
@@ -380,7 +387,8 @@ static bool secret_assigned(struct piece s, size_t i, size_t *value, bool *query
     while (*value < s.bytes && (s.at[*value] == ' ' || s.at[*value] == '\t'))
         ++*value;
     /* registry/token-service:1.2 is an image, not an assignment. */
-    if (s.at[i] == ':' && before == '/' && *value == i + 1)
+    bool path = before == '/' && name.at - s.at >= 2 && is_name_char(name.at[-2]);
+    if (path && s.at[i] == ':' && *value == i + 1)
         return false;
     if (flag && *value < s.bytes && is_in(s.at[*value], "-=:"))
         return false;
@@ -406,8 +414,7 @@ static void scrub_assignments(struct text *out, struct piece s)
         text_add(out, s.at + done, s.bytes - done);
 }
 
-/* ---- all of them
- * ------------------------------------------------------------------------------------ */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static bool begins_as_url(struct piece s)
 {

@@ -8,11 +8,13 @@
  * (tokenizer, max_tokens, bypass, ...) are cut out of it,
  *   - it contains: token, secret, password, passwd, passphrase, passcode, pwd, credential, apikey,
  *     privatekey, accesskey, secretkey, accountkey, sharedkey, signingkey, signaturekey,
- *     encryptionkey, masterkey, sshkey, licensekey, licencekey, storagekey, writekey, ingestkey,
- *     instrumentationkey, sessionkey, sessionid, authorization, authorisation, authentication,
- *     authheader, authkey, oauth, bearer, cookie, csrf, xsrf, jwt, jaas, webhook,
- *     connectionstring, connstr; or
- *   - it ends with: auth, pass, signature, sig, dsn, psk, hmac, hmackey, creds, cred, heckey, saskey.
+ *     encryptionkey, masterkey, deploykey, sshkey, licensekey, licencekey, storagekey, writekey,
+ *     ingestkey, instrumentationkey, sessionkey, sessionid, accesscode, authorization,
+ *     authorisation, authentication, basicauth, oauth, bearer, cookie, csrf, xsrf, jwt, jaas,
+ *     webhook, connectionstring, connstr; or
+ *   - it ends with: auth, pass, pw, signature, sig, dsn, psk, otp, hmac, hmackey, creds, cred,
+ *     heckey, saskey, aeskey;
+ * or when the word auth stands in it as it was written (auth_users, httpAuth; not author).
  */
 #ifndef FWDSCOPE_REDACT_SCRUB_H
 #define FWDSCOPE_REDACT_SCRUB_H

@@ -29,7 +29,7 @@ static const char help[] =
 
 enum { OUTPUT_BYTES_MAX = 512 << 20, TEXT_LOGS_MAX = 200, TEXT_SPANS_MAX = 50 };
 
-/* ---- JSON --------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static const struct {
     enum signal signal;
@@ -64,7 +64,7 @@ static void write_otlp(struct sampler *sampler, struct buffer *out)
     }
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void print_time(const char *label, uint64_t unix_ns)
 {
@@ -114,8 +114,7 @@ static void print_attributes(const struct attribute *attributes, size_t count)
     }
 }
 
-static void print_count(const struct component *component, enum count_index which,
-                        const char *name)
+static void print_count(const struct component *component, enum count_index which, const char *name)
 {
     if ((component->absent >> which & 1) == 0)
         printf("  %s %llu", name, (unsigned long long)component->counts[which]);
@@ -138,8 +137,7 @@ static void print_pipelines(const struct life *life)
         for (size_t c = 0; c < pipeline->component_count; c++) {
             const struct component *component = &pipeline->components[c];
             printf("  %-9s ", roles[component->kind]);
-            print_safe(component->kind == COMPONENT_TRANSFORM ? component->type
-                                                               : component->name);
+            print_safe(component->kind == COMPONENT_TRANSFORM ? component->type : component->name);
             printf("  %s", health_name(policy_health(component->health)));
             print_count(component, COUNT_LINES, "lines");
             print_count(component, COUNT_BYTES, "bytes");
@@ -186,7 +184,8 @@ static void print_span(const struct span *span, uint64_t until)
 {
     uint64_t end = span->end_unix_ns != 0 ? span->end_unix_ns : until;
     print_time("  ", span->start_unix_ns);
-    printf("  %8.1f ms  ", end > span->start_unix_ns ? (double)(end - span->start_unix_ns) / 1e6 : 0);
+    printf("  %8.1f ms  ",
+           end > span->start_unix_ns ? (double)(end - span->start_unix_ns) / 1e6 : 0);
     print_safe(span->name);
     if (span->stage != NULL && span->stage[0] != '\0') {
         fputs("  stage ", stdout);
@@ -239,11 +238,12 @@ static void print_text(const struct sampler *sampler)
     print_time("started   ", identity->created_unix_ns);
     printf("\nwriter    %s: ", writer_state_name(life->verdict.state));
     print_safe(life->verdict.reason);
-    printf("\nlost      spans %llu, log lines %llu; cut lines %llu; dropped attributes %llu, values "
-           "%llu; refused registrations %llu\n",
-           (unsigned long long)lost.spans, (unsigned long long)lost.logs,
-           (unsigned long long)lost.logs_cut, (unsigned long long)lost.attributes_dropped,
-           (unsigned long long)lost.values_dropped, (unsigned long long)lost.registrations_refused);
+    printf(
+        "\nlost      spans %llu, log lines %llu; cut lines %llu; dropped attributes %llu, values "
+        "%llu; refused registrations %llu\n",
+        (unsigned long long)lost.spans, (unsigned long long)lost.logs,
+        (unsigned long long)lost.logs_cut, (unsigned long long)lost.attributes_dropped,
+        (unsigned long long)lost.values_dropped, (unsigned long long)lost.registrations_refused);
     print_pipelines(life);
     print_instruments(life);
     printf("\nactive spans (%zu)\n", snapshot->active_span_count);
@@ -253,7 +253,7 @@ static void print_text(const struct sampler *sampler)
     print_records(&life->logs, TEXT_LOGS_MAX, RECORD_LOG);
 }
 
-/* ---- main -------------------------------------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_OTLP };
 

@@ -63,7 +63,7 @@ static const char help[] =
     "           /admin/v1/telemetry (WebSocket)\n"
     "exit: 0 stopped by SIGTERM or SIGINT, 1 runtime error, 2 usage\n";
 
-/* ---- options ------------------------------------------------------------------------------------------------ */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static bool parse_interval(const char *text, uint64_t *out)
 {
@@ -197,7 +197,7 @@ static const char *default_directory(void)
     return dir;
 }
 
-/* ---- the token -------------------------------------------------------------------------------------------------- */
+/* ---- the token ------------------------------------------------------------------------------- */
 
 /* Reads the token: one line of visible ASCII. NULL and a reason in why. */
 static const char *token_read(const char *path, char token[TOKEN_BYTES_MAX + 2], char *why,
@@ -230,7 +230,7 @@ static const char *token_read(const char *path, char token[TOKEN_BYTES_MAX + 2],
     return token;
 }
 
-/* ---- what HTTP asks ---------------------------------------------------------------------------------------------- */
+/* ---- what HTTP asks -------------------------------------------------------------------------- */
 
 struct server {
     struct sampler sampler;
@@ -293,7 +293,7 @@ static void http_stream_adopt(void *arg, int fd, const char *head, size_t head_b
     sampler_adopt(&server->sampler, fd, head, head_bytes, backlog_seconds);
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------------------ */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static struct timeval timeval_of(uint64_t ns)
 {

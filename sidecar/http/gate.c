@@ -35,7 +35,7 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* ---- headers ------------------------------------------------------------------------------- */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 /* The `which`th value of a header; NULL when there are not so many. */
 static const char *header_value(const struct gate_request *request, const char *name, size_t which)
@@ -97,7 +97,7 @@ static bool header_lists(const struct gate_request *request, const char *name, c
     return false;
 }
 
-/* ---- framing ------------------------------------------------------------------------------- */
+/* ---- framing --------------------------------------------------------------------------------- */
 
 static int check_length(const struct gate_request *request, const char **why)
 {
@@ -137,7 +137,7 @@ static int check_framing(const struct gate_request *request, const char **why)
     return check_length(request, why);
 }
 
-/* ---- Host and Origin ----------------------------------------------------------------------- */
+/* ---- Host and Origin ------------------------------------------------------------------------- */
 
 /* Bytes of the name in NAME[:PORT] or [V6][:PORT]; 0 when it is neither. */
 static size_t authority_name_bytes(const char *authority)
@@ -215,7 +215,7 @@ static int check_origin(const struct gate_policy *policy, const struct gate_requ
     return STATUS_PASS;
 }
 
-/* ---- token --------------------------------------------------------------------------------- */
+/* ---- token ----------------------------------------------------------------------------------- */
 
 /* Looks at each given byte once, whatever it finds; wanted is not empty. */
 static bool token_equal(const char *wanted, const char *given, size_t given_bytes)
@@ -273,7 +273,7 @@ static int check_token(const struct gate_policy *policy, const struct gate_reque
     return refuse(STATUS_UNAUTHORIZED, why, "a token is needed");
 }
 
-/* ---- upgrade ------------------------------------------------------------------------------- */
+/* ---- upgrade --------------------------------------------------------------------------------- */
 
 static bool key_is_proper(const char *key)
 {

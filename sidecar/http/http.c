@@ -66,7 +66,7 @@ static const struct route ROUTES[] = {
     {"/admin/v1/telemetry", ROUTE_STREAM, GATE_STREAM, 0, false},
 };
 
-/* ---- requests ------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* A request as the handlers see it; points into evhttp's. */
 struct request {

@@ -71,7 +71,7 @@ static struct timeval timeval_of_ms(int ms)
     return (struct timeval){.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 }
 
-/* ---- accepting or not ----------------------------------------------------------------------- */
+/* ---- accepting or not ------------------------------------------------------------------------ */
 
 static void server_update_listener(struct server *server)
 {
@@ -122,7 +122,7 @@ static void server_accept_failed(struct evconnlistener *listener, void *arg)
     event_add(server->rest, &delay);
 }
 
-/* ---- connections ---------------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void connection_set_deadline(struct connection *connection, unsigned seconds)
 {
@@ -214,7 +214,7 @@ static void server_sweep(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* ---- requests ------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void request_answered(struct evhttp_request *request, void *arg)
 {
@@ -239,7 +239,7 @@ static void server_request(struct evhttp_request *request, void *arg)
     server->handler(request, server->arg);
 }
 
-/* ---- life ----------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static bool server_make_events(struct server *server, struct event_base *base)
 {

@@ -21,7 +21,7 @@
 #include "opentelemetry/proto/collector/metrics/v1/metrics_service.pb-c.h"
 #include "opentelemetry/proto/collector/trace/v1/trace_service.pb-c.h"
 
-/* ---- series --------------------------------------------------------------------------------------------- */
+/* ---- series ---------------------------------------------------------------------------------- */
 
 /* SUM and GAUGE_UINT hold a uint64_t, UPDOWN and GAUGE_INT two's complement; what is above INT64_MAX
  * goes out as a double. */
@@ -91,7 +91,7 @@ struct point_row *series_table_self_row(struct series_table *table, const struct
 size_t series_table_count(const struct series_table *table);
 const struct series *series_table_at(const struct series_table *table, size_t index);
 
-/* ---- documents -------------------------------------------------------------------------------------------- */
+/* ---- documents ------------------------------------------------------------------------------- */
 
 /* Names of the scopes; their version is that of the sidecar. */
 #define MODEL_SCOPE_FORWARDER "fwdscope.forwarder" /* what the forwarder says of itself */

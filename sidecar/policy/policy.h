@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- the writer -------------------------------------------------------------------------------------- */
+/* ---- the writer ------------------------------------------------------------------------------ */
 
 enum writer_state { WRITER_UNKNOWN, WRITER_ALIVE, WRITER_STALLED, WRITER_EXITED, WRITER_CRASHED };
 
@@ -27,7 +27,7 @@ const char *writer_state_name(enum writer_state state); /* "alive", ... */
 void policy_judge_writer(const struct identity *identity, const struct snapshot *snapshot,
                          uint64_t heartbeat_age_ns, struct writer_verdict *out);
 
-/* ---- one forwarder, as the endpoints see it ------------------------------------------------------------ */
+/* ---- one forwarder, as the endpoints see it -------------------------------------------------- */
 
 /* What happened to a pipeline over the sliding window; kept by the sampler. */
 struct pipeline_window {
@@ -53,7 +53,7 @@ struct forwarder_view {
 /* A region file that is there but could not be attached. */
 enum attach_trouble { TROUBLE_NONE, TROUBLE_INCOMPATIBLE, TROUBLE_CORRUPT, TROUBLE_DENIED };
 
-/* ---- health and readiness ------------------------------------------------------------------------------- */
+/* ---- health and readiness -------------------------------------------------------------------- */
 
 enum health { HEALTHY, DEGRADED, STARTING, STOPPING, STOPPED, FAILED };
 
@@ -88,7 +88,7 @@ struct forwarder_liveness {
 struct forwarder_liveness policy_forwarder_liveness(const struct forwarder_view *const *forwarders,
                                                     size_t count);
 
-/* ---- bottleneck --------------------------------------------------------------------------------------------- */
+/* ---- bottleneck ------------------------------------------------------------------------------ */
 
 struct bottleneck {
     const char *stage; /* "output", "input", "transform", "scan", "none" */

@@ -31,15 +31,15 @@ void documents_free(struct documents *documents)
     buffer_free(&documents->json);
 }
 
-/* ---- what goes into a document ---------------------------------------------------------------------------- */
+/* ---- what goes into a document --------------------------------------------------------------- */
 
 /* Which part of history a document covers. */
 struct scope {
-    bool backlog;           /* published records and many rows; else unpublished ones, one row */
-    uint64_t seconds;       /* backlog: how far back */
-    uint64_t unix_ns;       /* now */
-    size_t max;             /* records or rows a life */
-    bool everything;        /* dump: all records and rows, whenever they were */
+    bool backlog;     /* published records and many rows; else unpublished ones, one row */
+    uint64_t seconds; /* backlog: how far back */
+    uint64_t unix_ns; /* now */
+    size_t max;       /* records or rows a life */
+    bool everything;  /* dump: all records and rows, whenever they were */
 };
 
 static struct resource_view life_resource(const struct life *life)
@@ -59,11 +59,11 @@ static struct resource_view self_resource(const struct self_series *self)
     return view;
 }
 
-/* From when on records and rows of a life belong to the backlog. A current life that has ended is
+/* From when on records and rows of a life belong to the backlog. A current life that is dead is
  * shown with its last moments, however long ago they were. */
 static uint64_t backlog_since(const struct life *life, const struct scope *scope, bool current)
 {
-    uint64_t end = current && life->ended ? life->ended_unix_ns : scope->unix_ns;
+    uint64_t end = current && life->dead_unix_ns != 0 ? life->dead_unix_ns : scope->unix_ns;
     uint64_t span = scope->seconds < UINT64_MAX / UINT64_C(1000000000)
                         ? scope->seconds * UINT64_C(1000000000)
                         : UINT64_MAX;
@@ -115,7 +115,7 @@ static bool life_is_current(const struct fleet *fleet, const struct life *life)
     return false;
 }
 
-/* ---- one document ------------------------------------------------------------------------------------------- */
+/* ---- one document ---------------------------------------------------------------------------- */
 
 /* Encodes a tree into the buffer; false when there is none or it cannot be written. */
 static bool tree_encode(struct buffer *json, const void *tree, bool full)
@@ -157,11 +157,10 @@ static bool metrics_build(struct documents *documents, const struct fleet *fleet
     }
     if (self != NULL && !*full) {
         uint64_t span = scope->seconds * UINT64_C(1000000000);
-        parts[count] =
-            (struct metrics_part){.resource = self_resource(self), .table = self->table};
-        *full = !rows_take(arena, &self->rows, scope,
-                           span < scope->unix_ns ? scope->unix_ns - span : 0, true,
-                           &parts[count++]);
+        parts[count] = (struct metrics_part){.resource = self_resource(self), .table = self->table};
+        *full =
+            !rows_take(arena, &self->rows, scope, span < scope->unix_ns ? scope->unix_ns - span : 0,
+                       true, &parts[count++]);
     }
     const MetricsRequest *tree = *full ? NULL : model_metrics(arena, parts, count, full);
     return tree_encode(&documents->json, tree, *full);
@@ -180,9 +179,8 @@ static bool spans_build(struct documents *documents, const struct fleet *fleet,
         struct spans_part *part = &parts[i];
         *part = (struct spans_part){.resource = life_resource(life),
                                     .active_unix_ns = life->snapshot->time_unix_ns};
-        part->finished = records_collect(arena, &life->spans, scope,
-                                         backlog_since(life, scope, current),
-                                         &part->finished_count);
+        part->finished = records_collect(
+            arena, &life->spans, scope, backlog_since(life, scope, current), &part->finished_count);
         *full = part->finished == NULL;
         *sent += part->finished_count;
         if (scope->everything || (scope->backlog ? current : life->fresh)) {
@@ -204,11 +202,11 @@ static bool logs_build(struct documents *documents, const struct fleet *fleet,
     for (size_t i = 0; i < fleet->count && !*full; i++) {
         const struct life *life = fleet->lives[i];
         struct logs_part *part = &parts[i];
-        *part = (struct logs_part){.resource = life_resource(life),
-                                   .notice_unix_ns = scope->unix_ns};
-        part->records = records_collect(
-            arena, &life->logs, scope,
-            backlog_since(life, scope, life_is_current(fleet, life)), &part->record_count);
+        *part =
+            (struct logs_part){.resource = life_resource(life), .notice_unix_ns = scope->unix_ns};
+        part->records = records_collect(arena, &life->logs, scope,
+                                        backlog_since(life, scope, life_is_current(fleet, life)),
+                                        &part->record_count);
         *full = part->records == NULL;
         *sent += part->record_count;
         if (!scope->backlog || scope->everything) {
@@ -240,7 +238,7 @@ static bool signal_build(struct documents *documents, const struct fleet *fleet,
     return false;
 }
 
-/* ---- messages -------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* The records of a signal that are waiting to be published. */
 static uint64_t records_waiting(const struct fleet *fleet, enum signal signal)
@@ -262,11 +260,10 @@ void documents_tick(struct documents *documents, const struct fleet *fleet,
     *out = (struct tick_messages){0};
     for (int signal = SIGNAL_METRICS; signal <= SIGNAL_LOGS; signal++) {
         bool full;
-        bool built = signal_build(documents, fleet, self, (enum signal)signal, &scope,
-                                  &sent[signal], &full);
+        bool built =
+            signal_build(documents, fleet, self, (enum signal)signal, &scope, &sent[signal], &full);
         if (built)
-            out->messages[signal] =
-                message_new(documents->json.data, documents->json.length);
+            out->messages[signal] = message_new(documents->json.data, documents->json.length);
         if (out->messages[signal] == NULL && (full || built || documents->json.failed)) {
             /* Too large or no memory: nobody gets it, and everybody is told how much it was. */
             uint64_t records =
@@ -301,8 +298,8 @@ void documents_backlog(struct documents *documents, const struct fleet *fleet,
         for (; scope.max > 0; scope.max /= 2) {
             uint64_t sent;
             bool full;
-            bool built = signal_build(documents, fleet, self, (enum signal)signal, &scope, &sent,
-                                      &full);
+            bool built =
+                signal_build(documents, fleet, self, (enum signal)signal, &scope, &sent, &full);
             if (built && documents->json.length <= budget) {
                 out[signal] = message_new(documents->json.data, documents->json.length);
                 left -= documents->json.length;
@@ -337,7 +334,7 @@ bool documents_dump(struct documents *documents, const struct fleet *fleet, enum
     return !out->failed;
 }
 
-/* ---- the loss notice of one client -------------------------------------------------------------------------- */
+/* ---- the loss notice of one client ----------------------------------------------------------- */
 
 struct message *documents_loss_notice(void *arg, uint64_t ticks, uint64_t spans,
                                       uint64_t log_records)
@@ -356,8 +353,7 @@ struct message *documents_loss_notice(void *arg, uint64_t ticks, uint64_t spans,
         .lost_ticks = ticks,
         .lost_spans = spans,
         .lost_logs = log_records,
-        .notice_unix_ns =
-            (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec,
+        .notice_unix_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec,
     };
     const LogsRequest *tree = model_logs(arena, &part, 1, &full);
     if (tree_encode(&json, tree, full))

@@ -41,7 +41,7 @@ static void fleet_give_up(struct fleet *fleet, struct life *life)
     life_free(&life);
 }
 
-/* ---- scan ------------------------------------------------------------------------------------------------ */
+/* ---- scan ------------------------------------------------------------------------------------ */
 
 /* Whether a path is attached, or was and is of no use any more. */
 static bool fleet_knows(const struct fleet *fleet, const char *path)
@@ -166,7 +166,7 @@ void fleet_scan(struct fleet *fleet)
     trouble_log(fleet);
 }
 
-/* ---- current and previous --------------------------------------------------------------------------------- */
+/* ---- current and previous -------------------------------------------------------------------- */
 
 /* Newest first within an instance. */
 static int lives_compare(const void *a, const void *b)
@@ -201,8 +201,7 @@ static void fleet_settle(struct fleet *fleet)
     qsort(fleet->lives, fleet->count, sizeof(struct life *), lives_compare);
     for (size_t i = 0; i < fleet->count; i++) {
         struct life *life = fleet->lives[i];
-        bool same =
-            head != NULL && strcmp(head->identity->instance, life->identity->instance) == 0;
+        bool same = head != NULL && strcmp(head->identity->instance, life->identity->instance) == 0;
         if (!same) {
             head = life;
             head->previous = NULL;

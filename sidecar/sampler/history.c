@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- records ------------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 /* A kept record: a head of two words, then its own. */
 enum { KEPT_HEAD = 2, FIRST_CAPACITY = 4096 };
@@ -155,7 +155,7 @@ size_t record_queue_collect(const struct record_queue *queue, uint64_t from, uin
     return count;
 }
 
-/* ---- points ---------------------------------------------------------------------------------------------- */
+/* ---- points ---------------------------------------------------------------------------------- */
 
 void row_queue_init(struct row_queue *queue, size_t max_bytes, uint64_t max_age_ns)
 {

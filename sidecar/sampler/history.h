@@ -10,7 +10,7 @@
 #include "model.h"
 #include "snapshot.h"
 
-/* ---- records ------------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 /*
  * A queue of records of one kind. Records have serials 0, 1, 2, ...; those below `published` went
@@ -45,7 +45,7 @@ bool record_queue_push(struct record_queue *queue, const struct record *record);
 size_t record_queue_collect(const struct record_queue *queue, uint64_t from, uint64_t to,
                             uint64_t since_unix_ns, struct record *out, size_t max);
 
-/* ---- points ---------------------------------------------------------------------------------------------- */
+/* ---- points ---------------------------------------------------------------------------------- */
 
 /* Rows of the last minutes, oldest first; each from series_table_row(). */
 struct row_queue {

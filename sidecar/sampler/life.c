@@ -59,7 +59,7 @@ void life_free(struct life **life)
     *life = NULL;
 }
 
-/* ---- tracking ------------------------------------------------------------------------------------------- */
+/* ---- tracking -------------------------------------------------------------------------------- */
 
 /* Room for pipelines and components that appeared; without memory the new ones are not tracked. */
 static void tracks_grow(struct life *life, const struct snapshot *snapshot)
@@ -161,7 +161,7 @@ static void tracks_update(struct life *life, const struct life_options *options)
     }
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool writer_is_dead(enum writer_state state)
 {
@@ -184,6 +184,9 @@ void life_sample(struct life *life, const struct life_options *options, uint64_t
     }
     policy_judge_writer(life->identity, snapshot, mono_ns - life->heartbeat_mono_ns,
                         &life->verdict);
+    if (writer_is_dead(life->verdict.state) && life->dead_unix_ns == 0)
+        life->dead_unix_ns = unix_ns;
+    life->ended = life->drained_dry; /* this reading knows all that the last drain missed */
     tracks_update(life, options);
     struct process_figures process = process_read(life->identity);
     struct point_row *row = series_table_row(life->table, life->identity, snapshot, &process,
@@ -212,11 +215,9 @@ size_t life_drain(struct life *life)
         return 0;
     size_t count =
         region_drain(life->region, DRAIN_RECORDS_MAX, life_keep, life, &life->fill_permille);
-    /* Death was seen before this drain began, so an empty drain was the last one. */
-    if (count == 0 && life->snapshot != NULL && writer_is_dead(life->verdict.state)) {
-        life->ended = true;
-        life->ended_unix_ns = life->snapshot->time_unix_ns;
-    }
+    /* Death was seen before this drain began, so nothing comes after an empty one. */
+    if (count == 0 && writer_is_dead(life->verdict.state))
+        life->drained_dry = true;
     return count;
 }
 

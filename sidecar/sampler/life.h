@@ -34,8 +34,9 @@ struct life {
     struct writer_verdict verdict;
 
     uint64_t heartbeat_mark, heartbeat_mono_ns;
-    bool ended;          /* the writer is dead and its last records are drained */
-    uint64_t ended_unix_ns;
+    uint64_t dead_unix_ns; /* when the writer was first seen dead; 0: it was not */
+    bool drained_dry;      /* dead, and its rings gave everything */
+    bool ended;            /* and that is accounted for: nothing can change any more */
 
     struct pipeline_track *tracks;
     struct pipeline_view *pipeline_views;
@@ -48,7 +49,7 @@ struct life {
     struct losses told; /* what the loss notices have told so far */
     unsigned fill_permille; /* of the fullest ring at the last drain */
 
-    bool fresh; /* this tick has something to say of it: alive, or its last tick */
+    bool fresh; /* this tick has a reading of it: alive, or not yet ended */
     struct life *previous; /* the life before, once it ended; not owned */
 };
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- /proc ------------------------------------------------------------------------------------------------ */
+/* ---- /proc ----------------------------------------------------------------------------------- */
 
 static bool file_read(const char *path, char *out, size_t cap)
 {
@@ -34,8 +34,9 @@ static bool stat_read(const char *pid, uint64_t *user, uint64_t *system, uint64_
         return false;
     const char *at = strrchr(text, ')');
     if (at == NULL ||
-        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d "
-                       "%*d %llu",
+        sscanf(at + 1,
+               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d "
+               "%*d %llu",
                &u, &s, &t) != 3)
         return false;
     *user = u;
@@ -97,7 +98,7 @@ bool process_same_boot(const struct identity *identity)
     return strcmp(boot_id, identity->boot_id) == 0;
 }
 
-/* ---- the environment ----------------------------------------------------------------------------------------- */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 enum { HOST_ATTRIBUTES_MAX = 32 };
 

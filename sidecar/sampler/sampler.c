@@ -129,8 +129,9 @@ void sampler_tick(struct sampler *sampler)
         unix_ns = sampler->last_unix_ns + 1;
     sampler->last_unix_ns = unix_ns;
     fleet_scan(&sampler->fleet);
+    (void)sampler_drain(sampler); /* first, so that the reading counts what it missed */
     fleet_sample(&sampler->fleet, unix_ns, began);
-    (void)sampler_drain(sampler);
+    (void)sampler_drain(sampler); /* and what came meanwhile goes out with it */
     self_sample(sampler);
     tick_publish(sampler);
     sampler->stats.ticks++;
@@ -141,18 +142,22 @@ uint64_t sampler_drain(struct sampler *sampler)
 {
     unsigned fill;
     uint64_t now = clock_read(CLOCK_MONOTONIC);
+    uint64_t elapsed = now - sampler->drained_mono_ns;
+    sampler->drained_mono_ns = now;
     if (fleet_drain(&sampler->fleet, &fill) > 0)
         sampler->quiet_since_ns = now;
+    if (elapsed < drain_ns_min / 2)
+        return sampler->drain_ns; /* too short a time to tell a rate */
     uint64_t longest =
         now - sampler->quiet_since_ns > quiet_ns ? sampler->interval_ns : drain_ns_lively;
+    if (longest > sampler->interval_ns)
+        longest = sampler->interval_ns;
     /* Aims at a ring a third full at the rate just seen; grows at most twofold a step. */
-    uint64_t wanted = fill > 0 ? sampler->drain_ns * 333 / fill : longest;
+    uint64_t wanted = fill > 0 ? elapsed * 333 / fill : longest;
     if (wanted > sampler->drain_ns * 2)
         wanted = sampler->drain_ns * 2;
     if (wanted > longest)
         wanted = longest;
-    if (wanted > sampler->interval_ns)
-        wanted = sampler->interval_ns;
     sampler->drain_ns = wanted > drain_ns_min ? wanted : drain_ns_min;
     return sampler->drain_ns;
 }

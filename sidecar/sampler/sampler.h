@@ -21,6 +21,7 @@ struct sampler {
     uint64_t started_mono_ns;
     uint64_t last_unix_ns;   /* of the last tick; never decreasing */
     uint64_t quiet_since_ns; /* monotonic: when the rings last gave a record */
+    uint64_t drained_mono_ns; /* when the rings were last emptied */
     uint64_t drain_ns;       /* how long to wait before the next drain */
     struct sampler_stats stats;
 };

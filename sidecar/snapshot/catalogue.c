@@ -42,7 +42,7 @@ bool catalogue_init(struct region *region)
            c->components != NULL;
 }
 
-/* ---- references into STRINGS ---------------------------------------------------------------- */
+/* ---- references into STRINGS ----------------------------------------------------------------- */
 
 /* [guarded] Copies the first `max` bytes of what `ref` names. False: it is outside the section, or
  * not aligned. *bytes is how many there are in out. */
@@ -72,7 +72,7 @@ static const char *reference_text(struct region *region, uint64_t ref, size_t ma
     return utf8_repair(region->catalogue.arena, (const char *)region->scratch, bytes, NULL);
 }
 
-/* ---- instruments ---------------------------------------------------------------------------- */
+/* ---- instruments ----------------------------------------------------------------------------- */
 
 static bool bounds_valid(const double *bounds, size_t count)
 {
@@ -267,7 +267,7 @@ static bool instrument_add(struct region *region, const uint64_t *entry)
     return true;
 }
 
-/* ---- pipelines ------------------------------------------------------------------------------ */
+/* ---- pipelines ------------------------------------------------------------------------------- */
 
 static bool pipeline_add(struct region *region, const uint64_t *entry)
 {
@@ -293,7 +293,7 @@ static bool pipeline_add(struct region *region, const uint64_t *entry)
     return true;
 }
 
-/* ---- components ----------------------------------------------------------------------------- */
+/* ---- components ------------------------------------------------------------------------------ */
 
 static void pipelines_read(struct region *region);
 
@@ -344,7 +344,7 @@ static bool component_add(struct region *region, const uint64_t *entry)
     return true;
 }
 
-/* ---- append-only tables --------------------------------------------------------------------- */
+/* ---- append-only tables ---------------------------------------------------------------------- */
 
 /* [guarded] Reads on in a table up to its first free entry. `add` is given a private copy of the
  * entry's first `words` words, of which word 0 is the state. */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- text and attributes -------------------------------------------------------------------- */
+/* ---- text and attributes --------------------------------------------------------------------- */
 
 const char *text_padded(struct arena *arena, const uint64_t *words, size_t max)
 {
@@ -62,7 +62,7 @@ bool attributes_build(struct arena *arena, const uint64_t *block, size_t words, 
     return true;
 }
 
-/* ---- spans and log lines -------------------------------------------------------------------- */
+/* ---- spans and log lines --------------------------------------------------------------------- */
 
 bool span_build(struct arena *arena, const struct span_words *words, struct span *out)
 {
@@ -147,7 +147,7 @@ bool record_decode_log(struct arena *arena, const struct record *record, struct 
                             &out->attributes);
 }
 
-/* ---- rings ---------------------------------------------------------------------------------- */
+/* ---- rings ----------------------------------------------------------------------------------- */
 
 /* Records of one guarded stretch: a few of the longest, or some hundred usual ones. */
 enum { BATCH_WORDS = 4 * FWS_RECORD_WORDS_MAX };
@@ -195,7 +195,7 @@ bool rings_init(struct region *region)
     return true;
 }
 
-/* ---- draining ------------------------------------------------------------------------------- */
+/* ---- draining -------------------------------------------------------------------------------- */
 
 struct draining {
     struct region *region;

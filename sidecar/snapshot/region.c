@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- identity ------------------------------------------------------------------------------- */
+/* ---- identity -------------------------------------------------------------------------------- */
 
 /* A number of the frozen prefix, also when a machine of the other byte order wrote it. */
 static uint64_t prefix_number(const uint64_t *prefix, enum fws_header_word word)
@@ -74,7 +74,7 @@ static void identity_fill(const uint64_t *prefix, const char *path, struct arena
     prefix_text(prefix + FWS_H_INSTANCE, arena, out->instance);
 }
 
-/* ---- sections ------------------------------------------------------------------------------- */
+/* ---- sections -------------------------------------------------------------------------------- */
 
 void section_note(struct region *region, enum fws_section kind, const char *format, ...)
 {
@@ -157,7 +157,7 @@ static void resource_read(struct region *region)
         section_note(region, FWS_SECTION_RESOURCE, "malformed attributes: left out");
 }
 
-/* ---- open and close ------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static enum attach_result attach_result_of(enum fws_attach result)
 {
@@ -281,7 +281,7 @@ void region_close(struct region **region)
     *region = NULL;
 }
 
-/* ---- what was read at open ------------------------------------------------------------------ */
+/* ---- what was read at open ------------------------------------------------------------------- */
 
 const struct identity *region_identity(const struct region *region)
 {

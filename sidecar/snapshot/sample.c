@@ -30,7 +30,7 @@ struct sampling {
     bool done; /* false after the guard: there was no room */
 };
 
-/* ---- units ---------------------------------------------------------------------------------- */
+/* ---- units ----------------------------------------------------------------------------------- */
 
 struct unit {
     const fws_word *seq;
@@ -81,7 +81,7 @@ static void unit_left_out(struct sampling *s)
     s->region->torn++;
 }
 
-/* ---- values --------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* [guarded] Sums counters and up-down counters over the lanes; both wrap as the writer's do. */
 static void runs_sum(struct sampling *s, const struct section *section)
@@ -185,7 +185,7 @@ static bool values_read(struct sampling *s)
     return true;
 }
 
-/* ---- pipelines and components --------------------------------------------------------------- */
+/* ---- pipelines and components ---------------------------------------------------------------- */
 
 /* [guarded] The sum of a pipeline's groups over the lanes; lane 0 as in distribution_lane().
  * False: a group was not whole, out is not to be used. */
@@ -287,7 +287,7 @@ static bool pipelines_read(struct sampling *s)
     return true;
 }
 
-/* ---- active spans --------------------------------------------------------------------------- */
+/* ---- active spans ---------------------------------------------------------------------------- */
 
 /* Of words [0, FWS_A_NAME) the copy holds all, of the rest what the sizes among them say. */
 static void active_copy(const fws_word *slot, uint64_t copy[FWS_A_WORDS])
@@ -396,7 +396,7 @@ static int span_order(const void *a, const void *b)
     return memcmp(x->span_id, y->span_id, sizeof x->span_id);
 }
 
-/* ---- config document ------------------------------------------------------------------------ */
+/* ---- config document ------------------------------------------------------------------------- */
 
 /* [guarded] False: the unit was not whole, or has no room. *seq is that of the copy. */
 static bool config_copy_whole(struct sampling *s, const fws_word *words, uint64_t *copy,
@@ -460,7 +460,7 @@ static void config_read(struct sampling *s)
     region->config_read = true;
 }
 
-/* ---- header and lanes ----------------------------------------------------------------------- */
+/* ---- header and lanes ------------------------------------------------------------------------ */
 
 static enum published_state published_state_of(uint64_t state)
 {
@@ -523,7 +523,7 @@ static void lanes_read(struct sampling *s)
     }
 }
 
-/* ---- the reading ---------------------------------------------------------------------------- */
+/* ---- the reading ----------------------------------------------------------------------------- */
 
 /* [guarded] The state comes first: a reading of a closed region then holds all that was written.
  * The document comes last, so that a reading without room leaves the current one alone. */

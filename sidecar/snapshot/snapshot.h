@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- attaching ------------------------------------------------------------------------------ */
+/* ---- attaching ------------------------------------------------------------------------------- */
 
 enum attach_result {
     ATTACH_OK,
@@ -39,7 +39,7 @@ enum attach_result region_open(const char *path, struct region **out, struct ide
                                char *why, size_t cap);
 void region_close(struct region **region);
 
-/* ---- what does not change in one life ------------------------------------------------------- */
+/* ---- what does not change in one life -------------------------------------------------------- */
 
 enum attribute_type {
     ATTRIBUTE_STRING = 1,
@@ -89,7 +89,7 @@ struct instrument {
     size_t value_count; /* counter, total, updown, gauge: 1; histogram: 1 sum + buckets */
 };
 
-/* ---- one reading ---------------------------------------------------------------------------- */
+/* ---- one reading ----------------------------------------------------------------------------- */
 
 enum count_index {
     COUNT_LINES,
@@ -217,7 +217,7 @@ const struct attribute *region_resource(const struct region *region, size_t *cou
 /* Takes a reading at the given times. Bounded in time and memory. The result belongs to the region. */
 const struct snapshot *region_sample(struct region *region, uint64_t time_unix_ns, uint64_t mono_ns);
 
-/* ---- rings ---------------------------------------------------------------------------------- */
+/* ---- rings ----------------------------------------------------------------------------------- */
 
 enum record_kind { RECORD_SPAN = 1, RECORD_LOG = 2 };
 
@@ -240,14 +240,14 @@ size_t region_drain(struct region *region, size_t max_records,
 bool record_decode_span(struct arena *arena, const struct record *record, struct span *out);
 bool record_decode_log(struct arena *arena, const struct record *record, struct log_record *out);
 
-/* ---- config document ------------------------------------------------------------------------ */
+/* ---- config document ------------------------------------------------------------------------- */
 
 /* The last whole copy of the document: its state; path and text (NUL-terminated, of *bytes bytes)
  * valid until the next region_sample(). CONFIG_REFUSED: text is the reason. */
 enum config_state region_config(struct region *region, const char **path, const char **text,
                                 size_t *bytes);
 
-/* ---- for inspect ---------------------------------------------------------------------------- */
+/* ---- for inspect ----------------------------------------------------------------------------- */
 
 struct section_report {
     const char *name;   /* "instruments", ...; "unknown" for kinds of a newer minor */

@@ -31,7 +31,7 @@ enum {
 #define ARENA_BYTES_MAX  ((size_t)64 << 20) /* each of three: the catalogue, two readings */
 #define CONFIG_BYTES_MAX ((size_t)1 << 20)  /* each of two: raw, and repaired to thrice as much */
 
-/* ---- sections ------------------------------------------------------------------------------- */
+/* ---- sections -------------------------------------------------------------------------------- */
 
 /* A section that is served, in words. */
 struct section {
@@ -58,7 +58,7 @@ static inline void words_copy(const fws_word *words, size_t count, uint64_t *out
         out[i] = fws_peek(&words[i]);
 }
 
-/* ---- the catalogue: grows, is never reset --------------------------------------------------- */
+/* ---- the catalogue: grows, is never reset ---------------------------------------------------- */
 
 /* Counters and up-down counters whose slots and values follow each other. */
 struct run {
@@ -118,7 +118,7 @@ struct catalogue {
     struct progress instruments_read, pipelines_read, components_read;
 };
 
-/* ---- the region ----------------------------------------------------------------------------- */
+/* ---- the region ------------------------------------------------------------------------------ */
 
 /* Two of each, so that what was handed out stays valid while the next is made. */
 struct reading {
@@ -176,14 +176,14 @@ __attribute__((format(printf, 3, 4))) void section_note(struct region *region,
                                                         enum fws_section kind, const char *format,
                                                         ...);
 
-/* ---- catalogue.c ---------------------------------------------------------------------------- */
+/* ---- catalogue.c ----------------------------------------------------------------------------- */
 
 /* Makes room for what the sections may hold. False: memory is out. */
 bool catalogue_init(struct region *region);
 /* [guarded] Takes in what was registered since the last call. */
 void catalogue_read(struct region *region);
 
-/* ---- records.c ------------------------------------------------------------------------------ */
+/* ---- records.c ------------------------------------------------------------------------------- */
 
 /* A time that signed 64-bit arithmetic can bear. */
 static inline uint64_t time_clamp(uint64_t unix_ns)

@@ -43,7 +43,7 @@ static int check_minor(const struct gate_policy *policy, enum gate_check check, 
     "Upgrade", "websocket", "Connection", "Upgrade", "Sec-WebSocket-Version", "13", \
         "Sec-WebSocket-Key", KEY
 
-/* ---- framing ------------------------------------------------------------------------------ */
+/* ---- framing --------------------------------------------------------------------------------- */
 
 static void test_good_requests_pass(void **state)
 {
@@ -147,7 +147,7 @@ static void test_a_folded_host_is_no_host_of_ours(void **state)
     assert_int_equal(CHECK(OPEN, GATE_OPEN, "Host", "localhost evil.example"), 403);
 }
 
-/* ---- Host --------------------------------------------------------------------------------- */
+/* ---- Host ------------------------------------------------------------------------------------ */
 
 static void test_allowed_hosts_pass_with_any_port(void **state)
 {
@@ -197,7 +197,7 @@ static void test_rebinding_is_refused_although_origin_equals_host(void **state)
                      403);
 }
 
-/* ---- Origin ------------------------------------------------------------------------------- */
+/* ---- Origin ---------------------------------------------------------------------------------- */
 
 static void test_own_origin_passes(void **state)
 {
@@ -236,7 +236,7 @@ static void test_two_origins_are_refused(void **state)
                      403);
 }
 
-/* ---- token -------------------------------------------------------------------------------- */
+/* ---- token ----------------------------------------------------------------------------------- */
 
 static void test_data_and_stream_need_the_token(void **state)
 {
@@ -293,7 +293,7 @@ static void test_token_equality(void **state)
     assert_false(gate_token_equal("abc", "abd"));
 }
 
-/* ---- upgrade ------------------------------------------------------------------------------ */
+/* ---- upgrade --------------------------------------------------------------------------------- */
 
 static void test_a_plain_get_is_told_to_upgrade(void **state)
 {

@@ -71,8 +71,7 @@ static void assert_hides(const char *yaml)
     free(got);
 }
 
-/* ---- what the origin leaked
- * ------------------------------------------------------------------------ */
+/* ---- what the origin leaked ------------------------------------------------------------------ */
 
 static void test_aws_keys(void **state)
 {
@@ -139,8 +138,7 @@ static void test_mapping_secret(void **state)
     assert_becomes("credentials: {user: a, key: b}\n", "credentials: " R "\n");
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void test_secret_names(void **state)
 {
@@ -186,6 +184,12 @@ static void test_secret_names(void **state)
         "psk",
         "webhook_url",
         "ssh_key",
+        "auth_users",
+        "http-auth-map",
+        "basic_auth_users",
+        "httpAuth2",
+        "AUTH_X",
+        "user_pw",
         "\"pass\\u0077ord\"",
         "'api key'",
     };
@@ -262,9 +266,7 @@ static void test_secret_tag(void **state)
                  "d: !Secret\n  e: s3cret\n");
 }
 
-/* ---- URLs
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- URLs ------------------------------------------------------------------------------------ */
 
 static void test_url_user_and_password(void **state)
 {
@@ -360,8 +362,7 @@ static void test_query_secret(void **state)
     assert_hides("x: https://h/?token=s3cret\n");
 }
 
-/* ---- credentials inside other texts
- * ---------------------------------------------------------------------- */
+/* ---- credentials inside other texts ---------------------------------------------------------- */
 
 static void test_bearer_and_basic(void **state)
 {
@@ -384,6 +385,9 @@ static void test_assignment(void **state)
     assert_hides("dst: host=h password = s3cret words\n");
     assert_hides("json: '{\"password\":\"s3cret\"}'\n");
     assert_hides("cmd: run --password s3cret\n");
+    assert_hides("cmd: run /password:s3cret\n");
+    assert_hides("json: '{\\\"password\\\":\\\"s3cret\\\"}'\n");
+    assert_hides("dst: jdbc:sqlserver://h:1433;user=a;password=s3cret;x=1\n");
 }
 
 static void test_embedded_document(void **state)
@@ -410,8 +414,7 @@ static void test_image_name_stays(void **state)
     assert_stays("image: registry.example/token-service:1.2.3\n");
 }
 
-/* ---- anchors, aliases, merges
- * ----------------------------------------------------------------------------- */
+/* ---- anchors, aliases, merges ---------------------------------------------------------------- */
 
 static void test_alias_to_a_secret(void **state)
 {
@@ -479,8 +482,7 @@ static void test_undefined_alias_is_refused(void **state)
     assert_refused("--- \na: &x 1\n--- \nb: *x\n");
 }
 
-/* ---- what stays
- * --------------------------------------------------------------------------------------------- */
+/* ---- what stays ------------------------------------------------------------------------------ */
 
 static void test_types_and_order_stay(void **state)
 {
@@ -551,8 +553,7 @@ static void test_null_pointer_is_empty(void **state)
     free(got);
 }
 
-/* ---- what is refused
- * ----------------------------------------------------------------------------------------- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void test_not_yaml_is_refused(void **state)
 {
@@ -658,8 +659,7 @@ static void test_alias_bomb_stays_small(void **state)
     free(got);
 }
 
-/* ---- pseudo-random documents
- * ----------------------------------------------------------------------------------- */
+/* ---- pseudo-random documents ----------------------------------------------------------------- */
 
 struct random_yaml {
     uint64_t seed;

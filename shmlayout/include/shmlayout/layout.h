@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-/* ---- versions ------------------------------------------------------------------------------ */
+/* ---- versions -------------------------------------------------------------------------------- */
 
 #define FWS_MAGIC         UINT64_C(0x45504f4353445746) /* the bytes "FWDSCOPE" in file order */
 #define FWS_BYTE_ORDER    UINT64_C(0x0102030405060708)
@@ -30,7 +30,7 @@
 #define FWS_FILE_SUFFIX ".fwdscope" /* path file: INSTANCE.GENERATION.UUID8.fwdscope */
 #define FWS_TEMP_SUFFIX ".creating" /* while the writer fills it; readers pass it over */
 
-/* ---- limits -------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 enum {
     FWS_WORD_BYTES = 8,
@@ -54,7 +54,7 @@ enum {
 #define FWS_REGION_BYTES_MIN UINT64_C(8192)
 #define FWS_REGION_BYTES_MAX (UINT64_C(1) << 30)
 
-/* ---- header -------------------------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 /* The immutable prefix. Its positions hold for every version, for ever: a reader of any version
  * can name the writer of any other. Strings are NUL padded, at most 255 bytes. */
@@ -106,7 +106,7 @@ enum fws_state {
     FWS_STATE_CLOSED_CRASHED = 3, /* an adapter saw its subject die */
 };
 
-/* ---- directory ----------------------------------------------------------------------------- */
+/* ---- directory ------------------------------------------------------------------------------- */
 
 enum fws_dir_word {
     FWS_D_KIND = 0,
@@ -194,7 +194,7 @@ enum fws_instrument_kind {
 };
 enum fws_number { FWS_NUMBER_INT = 0, FWS_NUMBER_DOUBLE = 1 };
 
-/* ---- pipelines and components (append-only descriptors, then mutable words) ------------------- */
+/* ---- pipelines and components (append-only descriptors, then mutable words) ------------------ */
 
 enum fws_pipeline_word {
     FWS_P_STATE = 0,
@@ -237,7 +237,7 @@ enum fws_health {
     FWS_FAILED = 5,
 };
 
-/* ---- batches: one seqlocked group a lane and pipeline (lane 0: atomic adds, not grouped) ------- */
+/* ---- batches: one seqlocked group a lane and pipeline (lane 0: atomic adds, not grouped) ----- */
 
 enum fws_batch_word {
     FWS_B_SEQ = 0,
@@ -261,7 +261,7 @@ enum fws_batch_word {
     FWS_B_WORDS = 32,
 };
 
-/* ---- active spans: fixed slots, each seqlocked -------------------------------------------------- */
+/* ---- active spans: fixed slots, each seqlocked ----------------------------------------------- */
 
 /* Sizes of a span, packed: kind 0..7, status 8..15, name bytes 16..23, message bytes 24..31,
  * attributes 32..39, attributes dropped 40..55. */
@@ -293,7 +293,7 @@ enum fws_active_word {
     FWS_A_WORDS = 336,
 };
 
-/* ---- rings: one a lane; a control line, then the data --------------------------------------------- */
+/* ---- rings: one a lane; a control line, then the data ---------------------------------------- */
 
 enum fws_ring_word {
     FWS_R_INTENT = 0, /* position after the record being written */
@@ -350,7 +350,7 @@ enum {
                            FWS_LOG_BYTES_MAX / FWS_WORD_BYTES + FWS_ATTR_WORDS_MAX,
 };
 
-/* ---- config document: one seqlocked slot ------------------------------------------------------------ */
+/* ---- config document: one seqlocked slot ----------------------------------------------------- */
 
 enum fws_config_word {
     FWS_CONFIG_SEQ = 0,
@@ -367,7 +367,7 @@ enum fws_config_state {
     FWS_CONFIG_REFUSED = 2, /* the text says why there is no document */
 };
 
-/* ---- lanes: one line each ---------------------------------------------------------------------------- */
+/* ---- lanes: one line each -------------------------------------------------------------------- */
 
 enum fws_lane_word {
     FWS_LANE_HEARTBEAT = 0, /* changes while the writer lives */
@@ -379,7 +379,7 @@ enum fws_lane_word {
     FWS_LANE_WORDS = 16,
 };
 
-/* ---- what a reader in another language relies on -------------------------------------------------------- */
+/* ---- what a reader in another language relies on --------------------------------------------- */
 
 _Static_assert(FWS_H_WORDS * FWS_WORD_BYTES == FWS_PAGE_BYTES, "the header is one page");
 _Static_assert(FWS_A_WORDS % FWS_LINE_WORDS == 0, "active spans do not share lines");

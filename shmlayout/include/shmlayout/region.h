@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- the writer ----------------------------------------------------------------------------------- */
+/* ---- the writer ------------------------------------------------------------------------------ */
 
 struct fws_region {
     fws_word *words; /* the map, read-write, MADV_DONTFORK */
@@ -41,7 +41,7 @@ bool fws_region_publish(struct fws_region *region, const char *dir, const char *
 /* Gives everything back and removes the temporary file: for a create that is not carried through. */
 void fws_region_abandon(struct fws_region *region, const char *dir, const char *file_name);
 
-/* ---- readers ---------------------------------------------------------------------------------------- */
+/* ---- readers --------------------------------------------------------------------------------- */
 
 struct fws_view {
     const fws_word *words; /* a read-only map, or a private copy of a dead region's file */
