@@ -29,7 +29,7 @@ struct follow_listener {
     void (*opened)(void *context, const char *path);
     void (*rotated)(void *context, const char *path);
     void (*truncated)(void *context, const char *path);
-    /* Not to be opened or read, for the reason `error` (an errno value); told every 10 s at most. */
+    /* Not to be opened or read because of `error` (an errno value); told every 10 s at most. */
     void (*failed)(void *context, const char *path, int error);
 };
 

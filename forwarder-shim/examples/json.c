@@ -72,8 +72,7 @@ void json_add_string(struct json *json, const char *bytes, size_t count)
     json_add(json, "\"", 1);
 }
 
-/* ---- checking: a recursive descent over the grammar of RFC 8259 --------------------------------
- */
+/* ---- checking: a recursive descent over the grammar of RFC 8259 ------------------------------ */
 
 struct scan {
     const char *at;

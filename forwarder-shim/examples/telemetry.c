@@ -33,8 +33,7 @@ static struct {
     uint64_t retry_logged_ns; /* 0: not since the output last worked */
 } the = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void describe_transform(const struct config *config, char *text, size_t bytes)
 {

@@ -69,8 +69,7 @@ struct document {
 
 enum outcome { OUTCOME_DONE, OUTCOME_REFUSED, OUTCOME_NO_MEMORY };
 
-/* ---- reading ------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static const char *anchor_of(const yaml_event_t *event)
 {

@@ -93,8 +93,7 @@ static bool is_in(char c, const char *set)
     return c != '\0' && strchr(set, c) != NULL;
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* Writes the squashed form of a name; false when it does not fit. */
 static bool name_squash(const char *name, size_t bytes, char squashed[NAME_ROOM])
@@ -176,8 +175,7 @@ bool scrub_name_is_endpoint(const char *name, size_t bytes)
     return name_contains(squashed, endpoint_anywhere, COUNT(endpoint_anywhere));
 }
 
-/* ---- URLs ---------------------------------------------------------------------------------------
- */
+/* ---- URLs ------------------------------------------------------------------------------------ */
 
 static bool is_scheme_char(char c)
 {

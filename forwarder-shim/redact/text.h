@@ -19,7 +19,7 @@ static inline void text_add(struct text *text, const char *bytes, size_t count)
 {
     if (text->failed)
         return;
-    if (text->room - text->used < count + 1) {
+    if (text->room - text->used <= count) {
         size_t room = 2 * text->room + count + 64;
         char *grown = realloc(text->bytes, room);
         if (grown == NULL) {

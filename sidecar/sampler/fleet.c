@@ -33,9 +33,29 @@ static uint64_t text_hash(uint64_t hash, const char *text)
     return hash;
 }
 
+static void totals_add(struct life_totals *totals, const struct life *life)
+{
+    if (life->snapshot == NULL)
+        return;
+    struct losses lost = life_losses(life);
+    totals->retries += life->snapshot->retries;
+    totals->torn += life->snapshot->torn;
+    totals->spans_lost += lost.spans;
+    totals->logs_lost += lost.logs;
+}
+
+struct life_totals fleet_totals(const struct fleet *fleet)
+{
+    struct life_totals totals = fleet->gone;
+    for (size_t i = 0; i < fleet->count; i++)
+        totals_add(&totals, fleet->lives[i]);
+    return totals;
+}
+
 /* Frees a life that nobody needs and remembers its file, so that no scan attaches it again. */
 static void fleet_give_up(struct fleet *fleet, struct life *life)
 {
+    totals_add(&fleet->gone, life);
     fleet->given_up[fleet->given_up_next] = text_hash(1, life->identity->path);
     fleet->given_up_next = (fleet->given_up_next + 1) % FLEET_REGIONS_MAX;
     life_free(&life);
@@ -229,8 +249,17 @@ static void fleet_settle(struct fleet *fleet)
 
 void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns)
 {
-    for (size_t i = 0; i < fleet->count; i++)
-        life_sample(fleet->lives[i], &fleet->options, unix_ns, mono_ns);
+    size_t kept = 0;
+    for (size_t i = 0; i < fleet->count; i++) {
+        if (life_sample(fleet->lives[i], &fleet->options, unix_ns, mono_ns)) {
+            fleet->lives[kept++] = fleet->lives[i];
+        } else {
+            log_line(LOG_LEVEL_ERROR, "%s: no memory for a reading; trying again at the next tick",
+                     fleet->lives[i]->identity->path);
+            life_free(&fleet->lives[i]);
+        }
+    }
+    fleet->count = kept;
     fleet_settle(fleet);
 }
 

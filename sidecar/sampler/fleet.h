@@ -17,6 +17,11 @@ struct fleet_target {
     const char *file;
 };
 
+/* What is counted over lives, also over those that are gone. */
+struct life_totals {
+    uint64_t retries, torn, spans_lost, logs_lost;
+};
+
 struct fleet {
     struct fleet_target target;
     struct life_options options;
@@ -25,6 +30,7 @@ struct fleet {
     struct life *current[FLEET_REGIONS_MAX]; /* sorted by instance */
     const struct forwarder_view *views[FLEET_REGIONS_MAX];
     size_t current_count;
+    struct life_totals gone; /* of lives that were given up: totals never fall */
     uint64_t given_up[FLEET_REGIONS_MAX]; /* hashes of paths of lives that are of no use any more */
     size_t given_up_next;
     bool silent; /* log nothing: one-shot commands */
@@ -45,6 +51,9 @@ void fleet_scan(struct fleet *fleet);
 /* Reads every life, then settles which are current and which are previous; lives older than that
  * are given up. */
 void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns);
+
+/* Totals over every life there ever was. */
+struct life_totals fleet_totals(const struct fleet *fleet);
 
 /* Drains every ring; returns how many records came. *fill_permille: the fullest ring found. */
 size_t fleet_drain(struct fleet *fleet, unsigned *fill_permille);

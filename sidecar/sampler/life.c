@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SAMPLE_SPACING_NS UINT64_C(1000000000)
+
 enum { DRAIN_RECORDS_MAX = 65536 }; /* a drain: a bound on the work between two events */
 
 struct life *life_open(const char *path, const struct life_options *options,
@@ -61,8 +63,8 @@ void life_free(struct life **life)
 
 /* ---- tracking -------------------------------------------------------------------------------- */
 
-/* Room for pipelines and components that appeared; without memory the new ones are not tracked. */
-static void tracks_grow(struct life *life, const struct snapshot *snapshot)
+/* Room for pipelines and components that appeared. False: no memory. */
+static bool tracks_grow(struct life *life, const struct snapshot *snapshot)
 {
     size_t count = snapshot->pipeline_count;
     if (count > life->track_count) {
@@ -73,7 +75,7 @@ static void tracks_grow(struct life *life, const struct snapshot *snapshot)
         if (views != NULL)
             life->pipeline_views = views;
         if (tracks == NULL || views == NULL)
-            return;
+            return false;
         memset(tracks + life->track_count, 0, (count - life->track_count) * sizeof *tracks);
         memset(views + life->track_count, 0, (count - life->track_count) * sizeof *views);
         life->track_count = count;
@@ -87,7 +89,7 @@ static void tracks_grow(struct life *life, const struct snapshot *snapshot)
         for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++) {
             uint64_t *grown = realloc(*arrays[a], components * sizeof *grown);
             if (grown == NULL)
-                return;
+                return false;
             memset(grown + track->component_count, 0,
                    (components - track->component_count) * sizeof *grown);
             *arrays[a] = grown;
@@ -96,13 +98,14 @@ static void tracks_grow(struct life *life, const struct snapshot *snapshot)
             track->moved_mono_ns[c] = snapshot->mono_ns;
         track->component_count = components;
     }
+    return true;
 }
 
 /* How long each component has had work waiting and counted nothing. */
 static void track_stuck(struct pipeline_track *track, const struct pipeline *pipeline,
                         uint64_t mono_ns)
 {
-    for (size_t c = 0; c < pipeline->component_count && c < track->component_count; c++) {
+    for (size_t c = 0; c < pipeline->component_count; c++) {
         const struct component *component = &pipeline->components[c];
         bool waiting = component->has_queue && component->queue_depth > 0;
         if (!waiting || component->counts[COUNT_LINES] != track->last_lines[c]) {
@@ -113,52 +116,56 @@ static void track_stuck(struct pipeline_track *track, const struct pipeline *pip
     }
 }
 
+/* The time that the pipeline spent over the last window_ns. Samples are kept a second apart at
+ * least, so that a short interval does not shorten the window. */
 static void track_window(struct pipeline_track *track, const struct pipeline *pipeline,
                          uint64_t mono_ns, uint64_t window_ns, struct pipeline_window *out)
 {
-    if (!pipeline->batches_stale) { /* a stale group tells nothing new */
-        track->samples[track->next] = (struct window_sample){
-            .mono_ns = mono_ns,
-            .queue_wait_ns = pipeline->batches[BATCH_QUEUE_WAIT_NS],
-            .scan_ns = pipeline->batches[BATCH_SCAN_NS],
-            .transform_ns = pipeline->batches[BATCH_TRANSFORM_NS],
-            .stalls = pipeline->batches[BATCH_STALLS],
-        };
+    if (pipeline->batches_stale)
+        return; /* it tells nothing new: the last window stays */
+    const struct window_sample now = {
+        .mono_ns = mono_ns,
+        .queue_wait_ns = pipeline->batches[BATCH_QUEUE_WAIT_NS],
+        .scan_ns = pipeline->batches[BATCH_SCAN_NS],
+        .transform_ns = pipeline->batches[BATCH_TRANSFORM_NS],
+        .stalls = pipeline->batches[BATCH_STALLS],
+    };
+    const struct window_sample *oldest = &now;
+    for (size_t i = 1; i <= track->count; i++) {
+        const struct window_sample *sample =
+            &track->samples[(track->next + WINDOW_SAMPLES - i) % WINDOW_SAMPLES];
+        if (mono_ns - sample->mono_ns > window_ns)
+            break;
+        oldest = sample;
+    }
+    *out = (struct pipeline_window){
+        .seconds = (double)(now.mono_ns - oldest->mono_ns) / 1e9,
+        .queue_wait_s = (double)(now.queue_wait_ns - oldest->queue_wait_ns) / 1e9,
+        .scan_s = (double)(now.scan_ns - oldest->scan_ns) / 1e9,
+        .transform_s = (double)(now.transform_ns - oldest->transform_ns) / 1e9,
+        .stalls = now.stalls - oldest->stalls,
+    };
+    size_t newest = (track->next + WINDOW_SAMPLES - 1) % WINDOW_SAMPLES;
+    if (track->count == 0 || mono_ns - track->samples[newest].mono_ns >= SAMPLE_SPACING_NS) {
+        track->samples[track->next] = now;
         track->next = (track->next + 1) % WINDOW_SAMPLES;
         if (track->count < WINDOW_SAMPLES)
             track->count++;
     }
-    *out = (struct pipeline_window){0};
-    if (track->count < 2)
-        return;
-    size_t newest = (track->next + WINDOW_SAMPLES - 1) % WINDOW_SAMPLES;
-    size_t oldest = newest;
-    for (size_t i = 1; i < track->count; i++) {
-        size_t at = (newest + WINDOW_SAMPLES - i) % WINDOW_SAMPLES;
-        if (track->samples[newest].mono_ns - track->samples[at].mono_ns > window_ns)
-            break;
-        oldest = at;
-    }
-    const struct window_sample *a = &track->samples[oldest], *b = &track->samples[newest];
-    if (a->mono_ns == b->mono_ns)
-        return;
-    out->seconds = (double)(b->mono_ns - a->mono_ns) / 1e9;
-    out->queue_wait_s = (double)(b->queue_wait_ns - a->queue_wait_ns) / 1e9;
-    out->scan_s = (double)(b->scan_ns - a->scan_ns) / 1e9;
-    out->transform_s = (double)(b->transform_ns - a->transform_ns) / 1e9;
-    out->stalls = b->stalls - a->stalls;
 }
 
-static void tracks_update(struct life *life, const struct life_options *options)
+static bool tracks_update(struct life *life, const struct life_options *options)
 {
     const struct snapshot *snapshot = life->snapshot;
-    tracks_grow(life, snapshot);
-    for (size_t i = 0; i < snapshot->pipeline_count && i < life->track_count; i++) {
+    if (!tracks_grow(life, snapshot))
+        return false;
+    for (size_t i = 0; i < snapshot->pipeline_count; i++) {
         track_stuck(&life->tracks[i], &snapshot->pipelines[i], snapshot->mono_ns);
         track_window(&life->tracks[i], &snapshot->pipelines[i], snapshot->mono_ns,
                      options->window_ns, &life->pipeline_views[i].window);
         life->pipeline_views[i].stuck_ns = life->tracks[i].stuck_ns;
     }
+    return true;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -168,12 +175,12 @@ static bool writer_is_dead(enum writer_state state)
     return state == WRITER_EXITED || state == WRITER_CRASHED;
 }
 
-void life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
+bool life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
                  uint64_t mono_ns)
 {
     if (life->ended) { /* nothing can change any more; the last reading stays */
         life->fresh = false;
-        return;
+        return true;
     }
     bool first = life->snapshot == NULL;
     const struct snapshot *snapshot = region_sample(life->region, unix_ns, mono_ns);
@@ -187,7 +194,8 @@ void life_sample(struct life *life, const struct life_options *options, uint64_t
     if (writer_is_dead(life->verdict.state) && life->dead_unix_ns == 0)
         life->dead_unix_ns = unix_ns;
     life->ended = life->drained_dry; /* this reading knows all that the last drain missed */
-    tracks_update(life, options);
+    if (!tracks_update(life, options))
+        return false;
     struct process_figures process = process_read(life->identity);
     struct point_row *row = series_table_row(life->table, life->identity, snapshot, &process,
                                              row_queue_newest(&life->rows));
@@ -201,6 +209,7 @@ void life_sample(struct life *life, const struct life_options *options, uint64_t
         .previous = life->previous != NULL ? &life->previous->view : NULL,
     };
     life->fresh = true;
+    return true;
 }
 
 static void life_keep(void *arg, const struct record *record)

@@ -19,7 +19,7 @@ struct window_sample {
     uint64_t queue_wait_ns, scan_ns, transform_ns, stalls;
 };
 struct pipeline_track {
-    struct window_sample samples[WINDOW_SAMPLES]; /* circular */
+    struct window_sample samples[WINDOW_SAMPLES]; /* circular; >= a minute at one a second */
     size_t next, count;
     uint64_t *last_lines;   /* per component: the count that was last seen to move */
     uint64_t *moved_mono_ns; /* and when, or when its queue was last empty */
@@ -65,8 +65,9 @@ struct life *life_open(const char *path, const struct life_options *options,
                        enum attach_result *result, char *why, size_t cap);
 void life_free(struct life **life);
 
-/* Takes a reading, judges it, adds a row of points. */
-void life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
+/* Takes a reading, judges it, adds a row of points. False: no memory for it, so the life must be
+ * given up for now; the region can be attached again. */
+bool life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
                  uint64_t mono_ns);
 
 /* Empties the rings into the history; returns how many records came. */

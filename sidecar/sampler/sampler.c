@@ -64,21 +64,15 @@ void sampler_free(struct sampler *sampler)
     series_table_free(&sampler->self.table);
 }
 
-/* Sums what the lives count, for the sidecar's own account. */
-static void stats_update(struct sampler *sampler, struct losses *lost)
+/* The sidecar's account of itself, as it stands at this tick. */
+static void stats_update(struct sampler *sampler, const struct life_totals *totals)
 {
     struct sampler_stats *stats = &sampler->stats;
-    *lost = (struct losses){0};
-    stats->retries = stats->torn = stats->stale = 0;
-    for (size_t i = 0; i < sampler->fleet.count; i++) {
-        const struct life *life = sampler->fleet.lives[i];
-        struct losses losses = life_losses(life);
-        stats->retries += life->snapshot->retries;
-        stats->torn += life->snapshot->torn;
-        stats->stale += life->snapshot->stale;
-        lost->spans += losses.spans;
-        lost->logs += losses.logs;
-    }
+    stats->retries = totals->retries;
+    stats->torn = totals->torn;
+    stats->stale = 0;
+    for (size_t i = 0; i < sampler->fleet.count; i++)
+        stats->stale += sampler->fleet.lives[i]->snapshot->stale;
     if (sampler->stream != NULL) {
         stats->stream_clients = stream_clients(sampler->stream);
         stats->ticks_skipped = stream_ticks_skipped(sampler->stream);
@@ -87,8 +81,8 @@ static void stats_update(struct sampler *sampler, struct losses *lost)
 
 static void self_sample(struct sampler *sampler)
 {
-    struct losses lost;
-    stats_update(sampler, &lost);
+    const struct life_totals totals = fleet_totals(&sampler->fleet);
+    stats_update(sampler, &totals);
     const struct sampler_stats *stats = &sampler->stats;
     const struct self_figures figures = {
         .ticks = stats->ticks,
@@ -96,8 +90,8 @@ static void self_sample(struct sampler *sampler)
         .retries = stats->retries,
         .stale = stats->stale,
         .torn = stats->torn,
-        .spans_lost = lost.spans,
-        .logs_lost = lost.logs,
+        .spans_lost = totals.spans_lost,
+        .logs_lost = totals.logs_lost,
         .regions = sampler->fleet.count,
         .regions_refused = sampler->fleet.refused,
         .stream_clients = stats->stream_clients,

@@ -79,13 +79,20 @@ static void stream_end_client(struct stream *stream, struct client *client)
     atomic_fetch_sub_explicit(&stream->clients, 1, memory_order_relaxed);
 }
 
+/* Ends the loop. A timer's callback runs before the wait for events, hence the wake-up. */
+static void stream_finish(struct stream *stream)
+{
+    stream->done = true;
+    lws_cancel_service(stream->context);
+}
+
 /* Unlinks a client whose connection is gone. */
 static void stream_forget(struct stream *stream, struct client *client)
 {
     LIST_REMOVE(client, link);
     stream_end_client(stream, client);
     if (stream->closing && LIST_EMPTY(&stream->connected)) {
-        stream->done = true;
+        stream_finish(stream);
     }
 }
 
@@ -179,7 +186,7 @@ static void stream_run(struct stream *stream, struct command *command)
 
 static void stream_deadline_passed(lws_sorted_usec_list_t *timer)
 {
-    lws_container_of(timer, struct stream, stop_deadline)->done = true;
+    stream_finish(lws_container_of(timer, struct stream, stop_deadline));
 }
 
 /* Asks every client to leave; the last to go, or the deadline, ends the loop. */

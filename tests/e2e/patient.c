@@ -346,8 +346,7 @@ static void run_span_end(const struct word *words, size_t count)
     puts("ok");
 }
 
-/* ---- counted lines and spans
- * ---------------------------------------------------------------------- */
+/* ---- counted lines and spans ----------------------------------------------------------------- */
 
 /* What one thread wrote so far: the numbers that stand in its lines and spans. */
 struct writer {
@@ -467,8 +466,7 @@ static void run_load_stop(const struct word *words, size_t count)
     printf("ok %llu %llu\n", lines, spans);
 }
 
-/* ---- log lines, configuration
- * ------------------------------------------------------------------------ */
+/* ---- log lines, configuration ---------------------------------------------------------------- */
 
 /* SEVERITY BODY [KEY VALUE]... */
 static void run_log(const struct word *words, size_t count)
@@ -524,8 +522,7 @@ static void run_config(const struct word *words, size_t count)
     puts("ok");
 }
 
-/* ---- heartbeat, hot loop, the end
- * ---------------------------------------------------------------------- */
+/* ---- heartbeat, hot loop, the end ------------------------------------------------------------ */
 
 static atomic_bool beating;
 static unsigned long long beat_every_ms;
@@ -621,8 +618,7 @@ static void run_quit(const struct word *words, size_t count)
     exit(0);
 }
 
-/* ---- commands
- * --------------------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -702,9 +698,7 @@ static void command_run(char *line)
     printf("error no command '%s' with %zu words\n", name, count);
 }
 
-/* ---- options
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static const struct option long_options[] = {
     {"service", required_argument, NULL, 's'},

@@ -17,8 +17,14 @@ import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("FWDSCOPE_BUILD", ROOT / "build")) / "fwdscope-example-forwarder"
+BUILD = pathlib.Path(os.environ.get("FWDSCOPE_BUILD", ROOT / "build"))
+BINARY = BUILD / "fwdscope-example-forwarder"
 TIMEOUT = 30.0
+
+
+def whole_lines(data):
+    """The records of NDJSON whose last line may not be there yet."""
+    return [json.loads(line) for line in data[:data.rfind(b"\n") + 1].splitlines()]
 
 
 def until(condition, what, timeout=TIMEOUT):
@@ -74,7 +80,7 @@ class Receiver:
     def records(self):
         with self.lock:
             texts = [bytes(data) for data in self.data]
-        return [json.loads(line) for text in texts for line in text[:text.rfind(b"\n") + 1].splitlines()]
+        return [record for text in texts for record in whole_lines(text)]
 
     def hang_up(self):
         with self.lock:
@@ -108,7 +114,8 @@ class ForwarderTest(unittest.TestCase):
             "service_name": "under-test",
             "input": {"paths": [str(self.log)]},
             "batch": {"rows": 50, "timeout_ms": 20},
-            "output": {"type": "file", "address": str(self.out), "retry_min_ms": 10, "retry_max_ms": 50},
+            "output": {"type": "file", "address": str(self.out),
+                       "retry_min_ms": 10, "retry_max_ms": 50},
         }
         if receiver is not None:
             config["output"].update(type="tcp", address=f"127.0.0.1:{receiver}")
@@ -153,8 +160,7 @@ class ForwarderTest(unittest.TestCase):
         return lines
 
     def records(self):
-        data = self.out.read_bytes() if self.out.exists() else b""
-        return [json.loads(line) for line in data[:data.rfind(b"\n") + 1].splitlines()]
+        return whole_lines(self.out.read_bytes()) if self.out.exists() else []
 
     def lines(self):
         return [record["line"] for record in self.records()]
@@ -233,7 +239,8 @@ class Delivery(ForwarderTest):
         receiver.reading.set()
         until(lambda: len(receiver.records()) >= count, f"{count} lines")
         self.end(process)
-        self.assertEqual([int(r["line"].split()[0]) for r in receiver.records()], list(range(count)))
+        numbers = [int(record["line"].split()[0]) for record in receiver.records()]
+        self.assertEqual(numbers, list(range(count)))
 
     def test_full_file_is_retried(self):
         process = self.start(self.config(output={"address": "/dev/full"}))
@@ -386,7 +393,8 @@ class Transform(ForwarderTest):
     def test_filter(self):
         process = self.start(self.config(
             transform={"include": "status (installed|unpacked)", "exclude": ":i386"}))
-        self.write("status installed a:amd64\nstatus installed b:i386\nstartup\nstatus unpacked c\n")
+        self.write("status installed a:amd64\nstatus installed b:i386\n"
+                   "startup\nstatus unpacked c\n")
         self.arrived(["status installed a:amd64", "status unpacked c"])
         self.end(process)
 
@@ -430,11 +438,12 @@ class Transform(ForwarderTest):
     def test_every_byte_gives_valid_json(self):
         process = self.start(self.config())
         every = bytes(b for b in range(256) if b != 10)
-        self.write(every + b"\n" + "h\u00e9llo \U0001f600 \"q\" \\ \x7f\n".encode() + b"\xed\xa0\x80\n")
+        text = "h\u00e9llo \U0001f600 \"q\" \\ \x7f"
+        self.write(every + b"\n" + text.encode() + b"\n" + b"\xed\xa0\x80\n")
         until(lambda: len(self.lines()) == 3, "3 lines")
         lines = self.lines()
         self.assertEqual(lines[0], every[:127].decode() + "\ufffd" * 128)
-        self.assertEqual(lines[1], "h\u00e9llo \U0001f600 \"q\" \\ \x7f")
+        self.assertEqual(lines[1], text)
         self.assertEqual(lines[2], "\ufffd" * 3)
         self.end(process)
 

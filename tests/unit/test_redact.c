@@ -14,8 +14,7 @@
 
 #define R "'***redacted***'"
 
-/* ---- helpers: each redacts twice, since every result must redact to itself ----------------------
- */
+/* ---- helpers: each redacts twice, since every result must redact to itself ------------------- */
 
 /* Returns the redacted text, to be freed. */
 static char *redact(const char *yaml, size_t bytes, bool *ok)

@@ -447,8 +447,13 @@ static void test_attributes_tell_apart(void **state)
         fwdscope_counter_add(fwdscope_counter_register(&what), 1 + i % SETS);
     }
     struct region *region = shim_region();
+    const struct fwdscope_instrument gauge = {.name = "same"};
+    fwdscope_gauge_set(fwdscope_gauge_register(&gauge), 1.5);
+    fwdscope_gauge_set_int(fwdscope_int_gauge_register(&gauge), 2);
     const struct snapshot *s = sample(region);
-    assert_int_equal(s->instrument_count, SETS);
+    assert_int_equal(s->instrument_count, SETS + 2);
+    assert_true(double_of(s->values[s->instruments[SETS].value_index]) == 1.5);
+    assert_int_equal(s->values[s->instruments[SETS + 1].value_index], 2);
     for (size_t i = 0; i < SETS; i++)
         assert_int_equal(s->values[s->instruments[i].value_index], 2 * (1 + i));
     assert_null(report_of(region, FWS_SECTION_INSTRUMENTS)->refused);
@@ -459,13 +464,13 @@ static void test_attributes_tell_apart(void **state)
     uint64_t *words = image_read(fwdscope_path(), &bytes);
     uint64_t *entries = section_of(words, FWS_SECTION_INSTRUMENTS);
     for (size_t i = 0; i < SETS; i++) {
-        uint64_t *copy = entries + (SETS + i) * FWS_I_WORDS;
+        uint64_t *copy = entries + (SETS + 2 + i) * FWS_I_WORDS;
         memcpy(copy, entries + i * FWS_I_WORDS, FWS_I_WORDS * sizeof *copy);
-        copy[FWS_I_SLOT] += SETS;
+        copy[FWS_I_SLOT] += 100;
     }
     region = image_open(words, bytes);
-    assert_int_equal(sample(region)->instrument_count, SETS);
-    refused_check(region, FWS_SECTION_INSTRUMENTS, "6 of 12");
+    assert_int_equal(sample(region)->instrument_count, SETS + 2);
+    refused_check(region, FWS_SECTION_INSTRUMENTS, "6 of 14");
     region_close(&region);
     free(words);
 }
@@ -683,14 +688,19 @@ static void *busy_write(void *arg)
 {
     struct busy *b = arg;
     const struct fwdscope_batch batch = {.batches = 1, .rows = 10, .send_ns = 100};
-    for (int64_t i = 0; fws_peek(&b->stop) == 0; i++) {
-        const struct fwdscope_attribute attributes[] = {fwdscope_int("a", i),
-                                                        fwdscope_int("b", -i)};
+    struct fwdscope_attribute attributes[FWS_ATTRS_MAX];
+    char keys[FWS_ATTRS_MAX][4];
+    fwdscope_span lasting = fwdscope_span_start("busy", FWDSCOPE_SPAN_INTERNAL, 0);
+    for (int i = 0; i < FWS_ATTRS_MAX; i++)
+        snprintf(keys[i], sizeof keys[i], "k%d", i);
+    for (int64_t n = 0; fws_peek(&b->stop) == 0; n++) {
         fwdscope_histogram_record(b->histogram, 2);
         fwdscope_batch_add(b->pipeline, &batch);
-        fwdscope_span span = fwdscope_span_start("busy", FWDSCOPE_SPAN_INTERNAL, 0);
-        fwdscope_span_set(span, attributes, 2);
-        fwdscope_span_end(span, 0);
+        for (int i = 0; i < FWS_ATTRS_MAX; i++)
+            attributes[i] = fwdscope_int(keys[i], n);
+        fwdscope_span_set(lasting, attributes, FWS_ATTRS_MAX);
+        if (n % 16 == 0)
+            fwdscope_span_end(fwdscope_span_start("busy", FWDSCOPE_SPAN_INTERNAL, 0), 0);
     }
     return NULL;
 }
@@ -718,8 +728,9 @@ static void whole_check(const struct snapshot *s, struct whole *whole)
         assert_string_equal(span->name, "busy");
         if (span->attribute_count == 0)
             continue; /* started, its attributes not set yet */
-        assert_int_equal(span->attribute_count, 2);
-        assert_int_equal(span->attributes[0].integer, -span->attributes[1].integer);
+        assert_int_equal(span->attribute_count, FWS_ATTRS_MAX);
+        for (size_t k = 1; k < FWS_ATTRS_MAX; k++)
+            assert_int_equal(span->attributes[k].integer, span->attributes[0].integer);
         whole->spans++;
     }
 }
@@ -740,7 +751,7 @@ static void test_whole_or_left_out(void **state)
     assert_int_equal(pthread_create(&thread, NULL, busy_write, &busy), 0);
     /* Until reader and writer met often enough, however the machine runs them. */
     while (thrown_away < 1000 || whole.histograms < 1000 || whole.batches < 1000 ||
-           whole.spans < 100 || d.spans < 1000) {
+           whole.spans < 1000 || d.spans < 1000) {
         const struct snapshot *s = sample(region);
         whole_check(s, &whole);
         thrown_away = s->retries;
@@ -1259,6 +1270,39 @@ static void test_pipelines_doubled(void **state)
     assert_int_equal(s->pipelines[0].component_count, 1);
     refused_check(region, FWS_SECTION_PIPELINES, "1 of 2");
     refused_check(region, FWS_SECTION_COMPONENTS, "2 of 3");
+    region_close(&region);
+    free(words);
+}
+
+/* Instruments that share their slots would make a reading larger than its region: refused beyond
+ * what there is. */
+static void test_slots_claimed_once(void **state)
+{
+    (void)state;
+    enum { SAME = 8, BOUNDS = FWS_BOUNDS_MAX, SLOTS = 2 + BOUNDS + 1 };
+    uint64_t *words = image_copy();
+    uint64_t *strings = section_of(words, FWS_SECTION_STRINGS);
+    const uint64_t slots = entry_of(words, FWS_SECTION_VALUES)[FWS_D_COUNT];
+    const uint64_t end = entry_of(words, FWS_SECTION_STRINGS)[FWS_D_LENGTH];
+    const uint64_t bounds = end - BOUNDS * sizeof(double), names = bounds - SAME * FWS_WORD_BYTES;
+    for (int i = 0; i < BOUNDS; i++) {
+        const double bound = i;
+        memcpy(strings + bounds / FWS_WORD_BYTES + i, &bound, sizeof bound);
+    }
+    for (size_t i = 0; i < SAME; i++) {
+        uint64_t *entry = section_of(words, FWS_SECTION_INSTRUMENTS) + (4 + i) * FWS_I_WORDS;
+        strings[names / FWS_WORD_BYTES + i] = 'a' + i;
+        entry[FWS_I_STATE] = 1;
+        entry[FWS_I_KIND] = FWS_KIND_HISTOGRAM;
+        entry[FWS_I_NAME] = FWS_REF(names + i * FWS_WORD_BYTES, 1);
+        entry[FWS_I_SLOTS] = SLOTS;
+        entry[FWS_I_BOUNDS] = FWS_REF(bounds, BOUNDS * sizeof(double));
+    }
+    struct region *region = image_open(words, image_bytes);
+    const size_t fit = (size_t)slots / SLOTS; /* the four others take a few slots more */
+    assert_in_range(fit, 2, SAME - 1);
+    assert_int_equal(sample(region)->instrument_count, 4 + fit);
+    assert_non_null(report_of(region, FWS_SECTION_INSTRUMENTS)->refused);
     region_close(&region);
     free(words);
 }
@@ -1854,6 +1898,7 @@ int main(void)
         cmocka_unit_test(test_bounds_malformed),
         cmocka_unit_test(test_instruments_doubled),
         cmocka_unit_test(test_pipelines_doubled),
+        cmocka_unit_test(test_slots_claimed_once),
         cmocka_unit_test(test_components_malformed),
         cmocka_unit_test(test_active_malformed),
         cmocka_unit_test(test_ring_corrupt),

@@ -24,7 +24,13 @@ struct fixture {
     uint64_t stuck_ns[COMPONENTS];
     struct pipeline pipeline;
     struct pipeline_view pipeline_view;
+    struct instrument instruments[4];
+    uint64_t values[4];
+    uint8_t absent[4];
     struct snapshot snapshot;
+    struct identity other_identity;
+    struct writer_verdict other_verdict;
+    struct forwarder_view other;
     struct writer_verdict verdict;
     struct forwarder_view forwarder;
     const struct forwarder_view *forwarders[2];
@@ -362,26 +368,33 @@ static void uptime_of_a_life_that_is_over_ends_with_its_last_sign(void **state)
     assert_shows(status_body(f), "\"system\":{\"uptime_seconds\":0,");
 }
 
+static void add_gauge(struct fixture *f, const char *name, bool is_double, uint64_t word)
+{
+    const size_t index = f->snapshot.instrument_count++;
+    f->instruments[index] = (struct instrument){
+        .kind = INSTRUMENT_GAUGE, .is_double = is_double, .name = name, .value_index = index};
+    f->values[index] = word;
+    f->snapshot.instruments = f->instruments;
+    f->snapshot.values = f->values;
+    f->snapshot.values_absent = f->absent;
+}
+
+static uint64_t bits(double real)
+{
+    uint64_t word;
+    memcpy(&word, &real, sizeof word);
+    return word;
+}
+
 static void memory_shows_the_gauges_that_were_published(void **state)
 {
     struct fixture *f = *state;
-    const double active = 4096.75;
-    uint64_t values[4] = {1048576, 0, 7, 9};
-    memcpy(&values[1], &active, sizeof active);
-    const struct instrument instruments[4] = {
-        {.kind = INSTRUMENT_GAUGE, .name = "process.memory.resident", .value_index = 0},
-        {.kind = INSTRUMENT_GAUGE,
-         .is_double = true,
-         .name = "process.memory.active",
-         .value_index = 1},
-        {.kind = INSTRUMENT_GAUGE, .name = "process.memory.allocated", .value_index = 2},
-        {.kind = INSTRUMENT_COUNTER, .name = "process.memory.allocated", .value_index = 3},
-    };
-    const uint8_t absent[4] = {0, 0, 1, 0};
-    f->snapshot.instruments = instruments;
-    f->snapshot.instrument_count = 4;
-    f->snapshot.values = values;
-    f->snapshot.values_absent = absent;
+    add_gauge(f, "process.memory.resident", false, 1048576);
+    add_gauge(f, "process.memory.active", true, bits(4096.75));
+    add_gauge(f, "process.memory.allocated", false, 7);
+    f->absent[2] = 1;
+    add_gauge(f, "process.memory.allocated", false, 9);
+    f->instruments[3].kind = INSTRUMENT_COUNTER;
     assert_shows(status_body(f),
                  "\"version\":\"1.2.3\",\"memory\":{\"resident\":1048576,\"active\":4096}}");
 }
@@ -390,21 +403,10 @@ static void memory_that_no_process_can_have_is_left_out(void **state)
 {
     struct fixture *f = *state;
     const double bad[] = {strtod("nan", NULL), -1, 0x1p64};
-    uint64_t values[2] = {(uint64_t)-5, 0};
-    const struct instrument instruments[2] = {
-        {.kind = INSTRUMENT_GAUGE, .name = "process.memory.resident", .value_index = 0},
-        {.kind = INSTRUMENT_GAUGE,
-         .is_double = true,
-         .name = "process.memory.active",
-         .value_index = 1},
-    };
-    const uint8_t absent[2] = {0, 0};
-    f->snapshot.instruments = instruments;
-    f->snapshot.instrument_count = 2;
-    f->snapshot.values = values;
-    f->snapshot.values_absent = absent;
+    add_gauge(f, "process.memory.resident", false, (uint64_t)-5);
+    add_gauge(f, "process.memory.active", true, 0);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        memcpy(&values[1], &bad[i], sizeof bad[i]);
+        f->values[1] = bits(bad[i]);
         assert_hides(status_body(f), "\"memory\"");
     }
 }
@@ -473,12 +475,12 @@ static void trouble_is_told_with_its_path(void **state)
 static void several_forwarders_are_listed(void **state)
 {
     struct fixture *f = *state;
-    struct identity other_identity = f->identity;
-    struct forwarder_view other = f->forwarder;
-    memcpy(other_identity.instance, "shipper-1", sizeof "shipper-1");
-    other_identity.generation = 9;
-    other.identity = &other_identity;
-    f->forwarders[1] = &other;
+    f->other_identity = f->identity;
+    f->other = f->forwarder;
+    memcpy(f->other_identity.instance, "shipper-1", sizeof "shipper-1");
+    f->other_identity.generation = 9;
+    f->other.identity = &f->other_identity;
+    f->forwarders[1] = &f->other;
     f->view.forwarder_count = 2;
     const char *text = status_body(f);
     assert_shows(text, "\"pipelines\":[{\"name\":\"default\",\"instance\":\"shipper-0\","
@@ -500,13 +502,13 @@ static void one_forwarder_alone_is_not_listed(void **state)
 static void a_previous_life_is_listed_under_its_forwarder(void **state)
 {
     struct fixture *f = *state;
-    struct identity before_identity = f->identity;
-    struct writer_verdict before_verdict = {.state = WRITER_CRASHED, .reason = "gone"};
-    struct forwarder_view before = f->forwarder;
-    before_identity.generation = 1;
-    before.identity = &before_identity;
-    before.verdict = &before_verdict;
-    f->forwarder.previous = &before;
+    f->other_identity = f->identity;
+    f->other_identity.generation = 1;
+    f->other_verdict = (struct writer_verdict){.state = WRITER_CRASHED, .reason = "gone"};
+    f->other = f->forwarder;
+    f->other.identity = &f->other_identity;
+    f->other.verdict = &f->other_verdict;
+    f->forwarder.previous = &f->other;
     const char *text = status_body(f);
     assert_shows(text, "\"ready\":{\"status\":\"ready\"");
     assert_shows(text, "\"previous\":{\"instance\":\"shipper-0\",\"service\":\"shipper\","
