@@ -37,6 +37,7 @@ size_t attr_encode(uint64_t *out, size_t room, const struct fwdscope_attribute *
     size_t value_bytes = FWS_WORD_BYTES;
     const char *string = NULL;
     uint64_t number = 0;
+    unsigned was_cut = 0;
 
     switch (attribute->type) {
     case FWDSCOPE_STRING:
@@ -44,7 +45,7 @@ size_t attr_encode(uint64_t *out, size_t room, const struct fwdscope_attribute *
         value_bytes = strnlen(string, FWS_ATTR_VALUE_BYTES_MAX + 1);
         if (value_bytes > FWS_ATTR_VALUE_BYTES_MAX) {
             value_bytes = text_cut(string, value_bytes, FWS_ATTR_VALUE_BYTES_MAX);
-            *cut += 1;
+            was_cut = 1;
         }
         break;
     case FWDSCOPE_INT:
@@ -61,6 +62,7 @@ size_t attr_encode(uint64_t *out, size_t room, const struct fwdscope_attribute *
     }
     if (at > room || fws_words_of(value_bytes) > room - at)
         return 0;
+    *cut = was_cut;
     out[0] = FWS_ATTR_HEAD(attribute->type, key_bytes, value_bytes);
     words_of_text(out + 1, attribute->key, key_bytes);
     if (string == NULL) {
@@ -92,14 +94,16 @@ struct attr_block attr_block_encode(uint64_t *out, size_t room,
         return block;
     for (size_t i = 0; i < count; i++) {
         size_t words = 0;
+        unsigned cut = 0;
         if (block.count < FWS_ATTRS_MAX)
-            words = attr_encode(out + block.words, room - block.words, &attributes[i], &block.cut);
+            words = attr_encode(out + block.words, room - block.words, &attributes[i], &cut);
         if (words == 0 || key_seen(out, block.words)) {
             block.dropped++;
             continue;
         }
         block.words += words;
         block.count++;
+        block.cut += cut;
     }
     return block;
 }

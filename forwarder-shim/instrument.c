@@ -55,6 +55,12 @@ static bool name_valid(const char *name)
     return true;
 }
 
+/* At most 255 bytes, or none. */
+static bool unit_valid(const char *unit)
+{
+    return unit == NULL || strnlen(unit, FWS_NAME_BYTES_MAX + 1) <= FWS_NAME_BYTES_MAX;
+}
+
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -77,14 +83,17 @@ static bool instrument_write(struct shim *shim, uint32_t index, const struct wan
                              const uint64_t *attrs, const struct attr_block *block)
 {
     const struct fwdscope_instrument *what = wanted->what;
+    const uint64_t strings_before = shim->strings_used;
     uint64_t name, unit, description, attributes, bounds = 0;
     if (wanted->slots > shim->sizes.slots - shim->slots_used ||
         !text_put(shim, what->name, FWS_NAME_BYTES_MAX, &name) ||
         !text_put(shim, what->unit, FWS_NAME_BYTES_MAX, &unit) ||
         !text_put(shim, what->description, FWS_DESCRIPTION_BYTES_MAX, &description) ||
         !strings_put(shim, attrs, block->words * FWS_WORD_BYTES, &attributes) ||
-        !strings_put(shim, wanted->bounds, wanted->bound_count * sizeof(double), &bounds))
+        !strings_put(shim, wanted->bounds, wanted->bound_count * sizeof(double), &bounds)) {
+        shim->strings_used = strings_before; /* nothing refers to what was put */
         return false;
+    }
 
     fws_word *words = shim->instruments_words + (size_t)index * FWS_I_WORDS;
     fws_put(&words[FWS_I_KIND], wanted->kind);
@@ -140,10 +149,10 @@ static uint32_t instrument_add(struct shim *shim, const struct wanted *wanted)
 static uint64_t instrument_register(const struct wanted *wanted)
 {
     struct shim *shim = shim_current();
-    if (shim == NULL || wanted->what == NULL)
+    if (shim == NULL)
         return 0;
     uint32_t number = 0;
-    if (name_valid(wanted->what->name)) {
+    if (wanted->what != NULL && name_valid(wanted->what->name) && unit_valid(wanted->what->unit)) {
         pthread_mutex_lock(&shim->registering);
         number = instrument_add(shim, wanted);
         pthread_mutex_unlock(&shim->registering);

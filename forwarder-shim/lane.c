@@ -62,10 +62,10 @@ void shim_turn_on(struct shim *shim)
     fws_publish(switch_page, shim->epoch);
 }
 
-void shim_turn_off(void)
+bool shim_turn_off(const struct shim *shim)
 {
-    if (switch_page != NULL)
-        fws_publish(switch_page, 0);
+    uint64_t expected = shim->epoch;
+    return fws_claim(switch_page, &expected, 0);
 }
 
 /* The epoch that is on, 0: none. Acquire: the life behind it is whole. */

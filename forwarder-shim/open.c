@@ -22,6 +22,7 @@ static struct {
     uint32_t lives;
     uint32_t epoch;
     bool forked_handler;
+    fws_word opening; /* 1 while a thread opens */
     char reason[SHIM_REASON_BYTES];
     char path[4096];
 } process = {.reason = "not open: fwdscope_open() was not called"};
@@ -434,7 +435,7 @@ static void shim_wire(struct shim *shim, const struct plan *plan, const uint64_t
         lane_wire(shim, i, plan, seed);
     for (uint32_t i = 0; i < shim->sizes.active_spans; i++) {
         shim->spans[i].sequence = sequence_start;
-        shim->spans[i].generation = 1;
+        atomic_init(&shim->spans[i].generation, 1);
         atomic_init(&shim->spans[i].next, i + 2 <= shim->sizes.active_spans ? i + 2 : 0);
         fws_put(&shim->active_words[(size_t)i * FWS_A_WORDS + FWS_A_SEQ], sequence_start);
     }
@@ -449,11 +450,11 @@ static void shim_wire(struct shim *shim, const struct plan *plan, const uint64_t
  * the lock when the parent dies. The switch is already off. */
 static void child_let_go(void)
 {
-    struct shim *shim = process.last;
-    if (shim != NULL && shim->region.fd >= 0) {
-        close(shim->region.fd);
-        shim->region.fd = -1;
-    }
+    int saved = errno;
+    if (process.last != NULL)
+        fws_region_disown(&process.last->region);
+    fws_put(&process.opening, 0); /* the thread that held it is the parent's */
+    errno = saved;
 }
 
 /* What a process needs once. */
@@ -560,6 +561,9 @@ bool fwdscope_open(const struct fwdscope_options *options)
     int saved = errno;
     char why[SHIM_REASON_BYTES] = "";
     bool on = false;
+    uint64_t idle = 0;
+    if (!fws_claim(&process.opening, &idle, 1))
+        return false; /* another thread opens: the reason is its to tell */
     if (options == NULL)
         snprintf(why, sizeof why, "no options were given");
     else
@@ -567,12 +571,15 @@ bool fwdscope_open(const struct fwdscope_options *options)
     if (!on && !fwdscope_is_on())
         process.path[0] = '\0';
     memcpy(process.reason, why, sizeof process.reason);
+    fws_publish(&process.opening, 0);
     errno = saved;
     return on;
 }
 
 const char *fwdscope_reason(void)
 {
+    if (process.reason[0] == '\0' && !fwdscope_is_on())
+        return "off in a forked child: open a region of its own with fwdscope_open()";
     return process.reason;
 }
 
@@ -585,15 +592,13 @@ void fwdscope_close(enum fwdscope_close_kind kind, const char *reason)
 {
     int saved = errno;
     struct shim *shim = shim_current();
-    if (shim != NULL) {
-        shim_turn_off();
+    if (shim != NULL && shim_turn_off(shim)) {
         words_put(&shim->header[FWS_H_CLOSE_REASON], reason != NULL ? reason : "",
                   FWS_STRING_WORDS);
         /* Release: who sees the state sees the reason. PAIRS WITH the snapshot. */
         fws_publish(&shim->header[FWS_H_STATE],
                     kind == FWDSCOPE_CRASHED ? FWS_STATE_CLOSED_CRASHED : FWS_STATE_CLOSED);
-        close(shim->region.fd); /* and with it the lock; the map stays for threads inside a call */
-        shim->region.fd = -1;
+        fws_region_release(&shim->region); /* the map stays for threads inside a call */
         snprintf(process.reason, sizeof process.reason, "closed by fwdscope_close()");
     }
     errno = saved;

@@ -19,9 +19,9 @@ static bool label_valid(const char *name)
            strnlen(name, FWS_NAME_BYTES_MAX + 1) <= FWS_NAME_BYTES_MAX;
 }
 
-static bool label_put(struct shim *shim, const char *text, uint64_t *ref)
+static bool label_put(struct shim *shim, const char *text, size_t max, uint64_t *ref)
 {
-    return strings_put(shim, text, strlen(text), ref);
+    return strings_put(shim, text, text_cut(text, strnlen(text, max + 1), max), ref);
 }
 
 /* Registers with the mutex held; returns the pipeline's index + 1, or 0. */
@@ -33,7 +33,7 @@ static uint32_t pipeline_add(struct shim *shim, const char *name, uint32_t absen
         if (strcmp(shim->pipeline_names[i], name) == 0)
             return i + 1;
     }
-    if (count == SHIM_PIPELINES_MAX || !label_put(shim, name, &ref))
+    if (count == SHIM_PIPELINES_MAX || !label_put(shim, name, FWS_NAME_BYTES_MAX, &ref))
         return 0;
     memcpy(shim->pipeline_names[count], name, strlen(name) + 1);
     fws_word *words = shim->pipelines_words + (size_t)count * FWS_P_WORDS;
@@ -87,9 +87,13 @@ static uint32_t component_add(struct shim *shim, const struct component_wanted *
         if (component_is(&shim->components[i], wanted))
             return i + 1;
     }
+    const uint64_t strings_before = shim->strings_used;
     if (count == SHIM_COMPONENTS_MAX || shim->sizes.slots - shim->slots_used < FWS_COUNTS ||
-        !label_put(shim, wanted->name, &name) || !label_put(shim, wanted->type, &type))
+        !label_put(shim, wanted->name, FWS_NAME_BYTES_MAX, &name) ||
+        !label_put(shim, wanted->type, FWS_DESCRIPTION_BYTES_MAX, &type)) {
+        shim->strings_used = strings_before; /* nothing refers to what was put */
         return 0;
+    }
 
     struct shim_component *component = &shim->components[count];
     component->kind = wanted->kind;

@@ -23,6 +23,7 @@ enum {
     SHIM_PIPELINES_MAX = 16,
     SHIM_COMPONENTS_MAX = 64,
     SHIM_REASON_BYTES = 512,
+    SHIM_ATTR_WORDS_MAX = 1 + FWS_STRING_WORDS + FWS_ATTR_VALUE_BYTES_MAX / FWS_WORD_BYTES,
     SHIM_TRIES = 64, /* of every loop that another thread's progress can prolong */
 };
 
@@ -66,17 +67,18 @@ struct shim_component {
 
 /* A span's private side: what goes into its slot now and into a ring when it ends. */
 struct shim_span {
-    uint64_t sequence;
-    uint32_t generation; /* of the slot: an ended span's handle no longer matches */
+    fws_word busy;       /* 1 while a call changes the span */
+    fws_word generation; /* of the slot, 32 bits: an ended span's handle no longer matches */
     fws_word next;       /* free list: index + 1 of the next free slot */
-    uint64_t trace_id[2], span_id, parent_id;
+    fws_word trace_id[2], span_id; /* also read by who only links to the span */
+    uint64_t parent_id, sequence;
     uint64_t start_unix_ns, stage_start_unix_ns, output_start_unix_ns;
     unsigned kind, status, name_bytes, message_bytes, attributes, attributes_dropped;
     size_t attr_words;
     uint64_t stage[4];
     uint64_t name[FWS_STRING_WORDS];
     uint64_t message[FWS_STRING_WORDS];
-    uint64_t attrs[FWS_ATTR_WORDS_MAX];
+    uint64_t attrs[FWS_ATTR_WORDS_MAX + SHIM_ATTR_WORDS_MAX]; /* and room to encode one more */
 };
 
 /* Sizes of one region, from the options. */
@@ -158,9 +160,10 @@ void lane_ring_leave(struct lane *lane);
 /* A new id: never 0, unique within the region but for chance across lanes. which: 0 or 1. */
 uint64_t lane_id(struct lane *lane, int which);
 
-/* Makes the lanes of a life known to entering threads, or takes them away. */
+/* Makes the lanes of a life known to entering threads, or takes them away; false: that life is not
+ * on, so another thread was first. */
 void shim_turn_on(struct shim *shim);
-void shim_turn_off(void);
+bool shim_turn_off(const struct shim *shim);
 /* Prepares the private page that a forked child finds wiped. False: no memory. Once a process. */
 bool shim_prepare(void);
 
@@ -188,7 +191,7 @@ size_t text_cut(const char *text, size_t bytes, size_t max);
 size_t words_of_text(uint64_t *out, const char *text, size_t bytes);
 
 /* One attribute as words at out[0..room): returns its words, 0 when it is refused (bad key, no
- * room). *cut grows when the value was cut. */
+ * room). *cut, 0 before, is 1 when the value was cut. */
 size_t attr_encode(uint64_t *out, size_t room, const struct fwdscope_attribute *attribute,
                    unsigned *cut);
 

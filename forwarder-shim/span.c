@@ -15,10 +15,11 @@
 static fwdscope_span span_handle(const struct shim *shim, uint32_t slot)
 {
     return (fwdscope_span){(uint64_t)(shim->epoch & 0xffff) << 48 |
-                           (uint64_t)shim->spans[slot].generation << 16 | (slot + 1)};
+                           (fws_peek(&shim->spans[slot].generation) & 0xffffffff) << 16 |
+                           (slot + 1)};
 }
 
-/* The live span of a handle, or NULL. */
+/* The live span of a handle, or NULL. It may end at any moment, unless the caller owns it. */
 static struct shim_span *span_live(struct shim *shim, fwdscope_span handle, uint32_t *slot)
 {
     *slot = (uint32_t)(handle.id & 0xffff) - 1;
@@ -26,7 +27,28 @@ static struct shim_span *span_live(struct shim *shim, fwdscope_span handle, uint
         *slot >= shim->sizes.active_spans)
         return NULL;
     struct shim_span *span = &shim->spans[*slot];
-    return span->generation == (uint32_t)(handle.id >> 16) ? span : NULL;
+    /* Acquire: the ids of this generation, when it is this one. PAIRS WITH span_fill. */
+    return (uint32_t)fws_observe(&span->generation) == (uint32_t)(handle.id >> 16) ? span : NULL;
+}
+
+/* The same, for a call that changes the span: NULL also when another call is in the middle of
+ * changing it, in another thread or below a signal handler. Nobody waits; what a host does wrong
+ * here costs it this call. Every span that is not NULL is followed by span_leave(). */
+static struct shim_span *span_enter(struct shim *shim, fwdscope_span handle, uint32_t *slot)
+{
+    uint64_t expected = 0;
+    struct shim_span *span = span_live(shim, handle, slot);
+    if (span == NULL || !fws_claim(&span->busy, &expected, 1))
+        return NULL;
+    if (span_live(shim, handle, slot) != NULL)
+        return span;
+    fws_publish(&span->busy, 0); /* it ended in between */
+    return NULL;
+}
+
+static void span_leave(struct shim_span *span)
+{
+    fws_publish(&span->busy, 0);
 }
 
 /* Takes a free slot, or false after a bounded number of tries. */
@@ -87,8 +109,9 @@ static void slot_publish_start(const struct shim *shim, uint32_t slot, struct sh
     fws_word *words = slot_words(shim, slot);
     fws_seq_write_begin(&words[FWS_A_SEQ], &span->sequence);
     fws_publish(&words[FWS_A_STATE], 1);
-    words_publish(&words[FWS_A_TRACE_ID], span->trace_id, 2);
-    fws_publish(&words[FWS_A_SPAN_ID], span->span_id);
+    fws_publish(&words[FWS_A_TRACE_ID], fws_peek(&span->trace_id[0]));
+    fws_publish(&words[FWS_A_TRACE_ID + 1], fws_peek(&span->trace_id[1]));
+    fws_publish(&words[FWS_A_SPAN_ID], fws_peek(&span->span_id));
     fws_publish(&words[FWS_A_PARENT_ID], span->parent_id);
     fws_publish(&words[FWS_A_META], span_meta(span));
     fws_publish(&words[FWS_A_ATTR_WORDS], 0);
@@ -109,7 +132,13 @@ static void slot_publish_free(const struct shim *shim, uint32_t slot, struct shi
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-static void span_fill(struct shim_span *span, struct lane *lane, const struct shim_span *parent,
+/* What a child has of its parent. */
+struct span_parent {
+    bool live;
+    uint64_t trace_id[2], span_id;
+};
+
+static void span_fill(struct shim_span *span, struct lane *lane, const struct span_parent *parent,
                       const char *name, enum fwdscope_span_kind kind, uint64_t start_unix_ns)
 {
     size_t bytes = strnlen(name, FWS_NAME_BYTES_MAX + 1);
@@ -123,16 +152,12 @@ static void span_fill(struct shim_span *span, struct lane *lane, const struct sh
     span->attr_words = 0;
     span->start_unix_ns = start_unix_ns != 0 ? start_unix_ns : shim_now();
     span->stage_start_unix_ns = span->output_start_unix_ns = 0;
-    span->span_id = lane_id(lane, 0);
-    if (parent != NULL) {
-        span->trace_id[0] = parent->trace_id[0];
-        span->trace_id[1] = parent->trace_id[1];
-        span->parent_id = parent->span_id;
-    } else {
-        span->trace_id[0] = lane_id(lane, 0);
-        span->trace_id[1] = lane_id(lane, 1);
-        span->parent_id = 0;
-    }
+    /* Release: who finds ids of this span by an old handle finds the new generation too, which was
+     * published when the slot became free. PAIRS WITH span_ids. */
+    fws_publish(&span->span_id, lane_id(lane, 0));
+    fws_publish(&span->trace_id[0], parent->live ? parent->trace_id[0] : lane_id(lane, 0));
+    fws_publish(&span->trace_id[1], parent->live ? parent->trace_id[1] : lane_id(lane, 1));
+    span->parent_id = parent->live ? parent->span_id : 0;
 }
 
 fwdscope_span fwdscope_span_child(fwdscope_span parent, const char *name,
@@ -140,7 +165,8 @@ fwdscope_span fwdscope_span_child(fwdscope_span parent, const char *name,
 {
     fwdscope_span none = {0};
     struct entry entry;
-    uint32_t slot, parent_slot;
+    struct span_parent from = {.live = false};
+    uint32_t slot;
     if (!shim_enter(&entry))
         return none;
     if (!slot_take(entry.shim, &slot)) {
@@ -150,8 +176,8 @@ fwdscope_span fwdscope_span_child(fwdscope_span parent, const char *name,
         return none;
     }
     struct shim_span *span = &entry.shim->spans[slot];
-    span_fill(span, entry.lane, span_live(entry.shim, parent, &parent_slot),
-              name != NULL ? name : "", kind, start_unix_ns);
+    from.live = span_ids(entry.shim, parent, from.trace_id, &from.span_id);
+    span_fill(span, entry.lane, &from, name != NULL ? name : "", kind, start_unix_ns);
     slot_publish_start(entry.shim, slot, span);
     lane_beat(entry.lane);
     fwdscope_span handle = span_handle(entry.shim, slot);
@@ -189,32 +215,27 @@ static size_t attr_find(const uint64_t *attrs, size_t fresh)
 static size_t span_set_one(struct shim_span *span, const struct fwdscope_attribute *attribute,
                            unsigned *lost)
 {
-    size_t end = span->attr_words;
-    size_t words = attr_encode(span->attrs + end, FWS_ATTR_WORDS_MAX - end, attribute, lost);
-    if (words == 0) {
+    const size_t end = span->attr_words;
+    unsigned cut = 0;
+    /* Behind the end there is room for any one attribute: whether it fits is known when the one
+     * that it replaces was found. */
+    const size_t words = attr_encode(span->attrs + end, SHIM_ATTR_WORDS_MAX, attribute, &cut);
+    const size_t at = words != 0 ? attr_find(span->attrs, end) : end;
+    const size_t old = at < end ? attr_words_at(span->attrs, at) : 0;
+    if (words == 0 || end - old + words > FWS_ATTR_WORDS_MAX ||
+        (old == 0 && span->attributes == FWS_ATTRS_MAX)) {
         span->attributes_dropped++;
         *lost += 1;
         return end;
     }
-    size_t at = attr_find(span->attrs, end);
-    if (at == end) {
-        if (span->attributes == FWS_ATTRS_MAX) {
-            span->attributes_dropped++;
-            *lost += 1;
-            return end;
-        }
+    *lost += cut;
+    if (old == 0)
         span->attributes++;
-        span->attr_words = end + words;
-        return end;
-    }
-    /* Replaces: take the old one out, everything behind it moves up. */
-    size_t old = attr_words_at(span->attrs, at);
-    if (old == words) {
+    if (old == words) /* in its place, so that little is published again */
         memcpy(span->attrs + at, span->attrs + end, words * sizeof *span->attrs);
-        return at;
-    }
-    memmove(span->attrs + at, span->attrs + at + old,
-            (end + words - at - old) * sizeof *span->attrs);
+    else if (old > 0) /* the old one goes, everything behind it moves up */
+        memmove(span->attrs + at, span->attrs + at + old,
+                (end + words - at - old) * sizeof *span->attrs);
     span->attr_words = end + words - old;
     return at;
 }
@@ -226,7 +247,7 @@ void fwdscope_span_set(fwdscope_span handle, const struct fwdscope_attribute *at
     uint32_t slot;
     if (attributes == NULL || !shim_enter(&entry))
         return;
-    struct shim_span *span = span_live(entry.shim, handle, &slot);
+    struct shim_span *span = span_enter(entry.shim, handle, &slot);
     if (span != NULL) {
         size_t changed = span->attr_words;
         unsigned lost = 0;
@@ -244,6 +265,7 @@ void fwdscope_span_set(fwdscope_span handle, const struct fwdscope_attribute *at
         fws_seq_write_end(&words[FWS_A_SEQ], &span->sequence);
         if (lost > 0)
             lane_add(entry.lane, &entry.lane->control[FWS_LANE_ATTRS_DROPPED], lost);
+        span_leave(span);
     }
     shim_leave();
 }
@@ -254,7 +276,7 @@ void fwdscope_span_stage(fwdscope_span handle, const char *stage)
     uint32_t slot;
     if (stage == NULL || !shim_enter(&entry))
         return;
-    struct shim_span *span = span_live(entry.shim, handle, &slot);
+    struct shim_span *span = span_enter(entry.shim, handle, &slot);
     if (span != NULL) {
         size_t bytes = strnlen(stage, FWS_STAGE_BYTES_MAX + 1);
         memset(span->stage, 0, sizeof span->stage);
@@ -269,6 +291,7 @@ void fwdscope_span_stage(fwdscope_span handle, const char *stage)
         fws_publish(&words[FWS_A_OUTPUT_START_UNIX_NS], span->output_start_unix_ns);
         words_publish(&words[FWS_A_STAGE], span->stage, 4);
         fws_seq_write_end(&words[FWS_A_SEQ], &span->sequence);
+        span_leave(span);
     }
     shim_leave();
 }
@@ -278,10 +301,10 @@ void fwdscope_span_status(fwdscope_span handle, enum fwdscope_span_status status
 {
     struct entry entry;
     uint32_t slot;
-    if (!shim_enter(&entry))
+    if (status < FWDSCOPE_STATUS_UNSET || status > FWDSCOPE_STATUS_ERROR || !shim_enter(&entry))
         return;
-    struct shim_span *span = span_live(entry.shim, handle, &slot);
-    if (span != NULL && status >= FWDSCOPE_STATUS_UNSET && status <= FWDSCOPE_STATUS_ERROR) {
+    struct shim_span *span = span_enter(entry.shim, handle, &slot);
+    if (span != NULL) {
         const char *text = message != NULL ? message : "";
         size_t bytes = strnlen(text, FWS_NAME_BYTES_MAX + 1);
         span->status = (unsigned)status;
@@ -293,6 +316,7 @@ void fwdscope_span_status(fwdscope_span handle, enum fwdscope_span_status status
         fws_publish(&words[FWS_A_META], span_meta(span));
         words_publish(&words[FWS_A_MESSAGE], span->message, message_words);
         fws_seq_write_end(&words[FWS_A_SEQ], &span->sequence);
+        span_leave(span);
     }
     shim_leave();
 }
@@ -303,10 +327,10 @@ bool span_ids(struct shim *shim, fwdscope_span handle, uint64_t trace_id[2], uin
     const struct shim_span *span = span_live(shim, handle, &slot);
     if (span == NULL)
         return false;
-    trace_id[0] = span->trace_id[0];
-    trace_id[1] = span->trace_id[1];
-    *span_id = span->span_id;
-    return true;
+    trace_id[0] = fws_observe(&span->trace_id[0]);
+    trace_id[1] = fws_observe(&span->trace_id[1]);
+    *span_id = fws_observe(&span->span_id);
+    return span_live(shim, handle, &slot) != NULL; /* else they may be of the slot's next span */
 }
 
 /* ---- end ------------------------------------------------------------------------------------- */
@@ -324,9 +348,9 @@ static void span_finish(struct lane *lane, const struct shim_span *span, uint64_
         return;
     }
     uint64_t *out = lane->scratch;
-    out[FWS_S_TRACE_ID] = span->trace_id[0];
-    out[FWS_S_TRACE_ID + 1] = span->trace_id[1];
-    out[FWS_S_SPAN_ID] = span->span_id;
+    out[FWS_S_TRACE_ID] = fws_peek(&span->trace_id[0]);
+    out[FWS_S_TRACE_ID + 1] = fws_peek(&span->trace_id[1]);
+    out[FWS_S_SPAN_ID] = fws_peek(&span->span_id);
     out[FWS_S_PARENT_ID] = span->parent_id;
     out[FWS_S_META] = span_meta(span);
     out[FWS_S_ATTR_WORDS] = span->attr_words;
@@ -346,12 +370,14 @@ void fwdscope_span_end(fwdscope_span handle, uint64_t end_unix_ns)
     uint32_t slot;
     if (!shim_enter(&entry))
         return;
-    struct shim_span *span = span_live(entry.shim, handle, &slot);
+    struct shim_span *span = span_enter(entry.shim, handle, &slot);
     if (span != NULL) {
         uint64_t end = end_unix_ns != 0 ? end_unix_ns : shim_now();
         span_finish(entry.lane, span, end > span->start_unix_ns ? end : span->start_unix_ns);
         slot_publish_free(entry.shim, slot, span);
-        span->generation++; /* from here on the handle is stale */
+        /* From here on the handle is stale. PAIRS WITH span_live. */
+        fws_publish(&span->generation, fws_peek(&span->generation) + 1);
+        span_leave(span);
         slot_give(entry.shim, slot);
         lane_beat(entry.lane);
     }

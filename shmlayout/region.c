@@ -125,13 +125,20 @@ bool fws_region_create(const char *dir, const char *file_name, uint64_t bytes, b
     int dirfd = directory_open(dir, allow_disk, why, cap);
     if (dirfd < 0)
         return false;
-    int fd =
-        above_stdio(openat(dirfd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
+    int fd = openat(dirfd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (fd < 0) {
         *no_space = errno == ENOSPC || errno == EDQUOT;
         snprintf(why, cap, "cannot create a file in %s: %s", dir, strerror(errno));
         goto fail_directory;
     }
+    fd = above_stdio(fd);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        snprintf(why, cap, "cannot keep a descriptor of %s/%s: %s", dir, temp, strerror(errno));
+        goto fail_file;
+    }
+    out->device = (uint64_t)st.st_dev;
+    out->inode = (uint64_t)st.st_ino;
     if (fchmod(fd, 0640) != 0) { /* whatever the umask is: the group reads */
         snprintf(why, cap, "cannot set the mode of %s/%s: %s", dir, temp, strerror(errno));
         goto fail_file;
@@ -154,7 +161,8 @@ fail_map:
     out->words = NULL;
 fail_file:
     unlinkat(dirfd, temp, 0);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
 fail_directory:
     close(dirfd);
     return false;
@@ -200,6 +208,33 @@ void fws_region_abandon(struct fws_region *region, const char *dir, const char *
     if (region->fd >= 0)
         close(region->fd);
     region->words = NULL;
+    region->fd = -1;
+}
+
+/* Whether the descriptor is still the region's: a host may close every number that it finds open
+ * and get the same number again for a socket. */
+static bool descriptor_is_ours(const struct fws_region *region)
+{
+    struct stat st;
+    return region->fd >= 0 && fstat(region->fd, &st) == 0 &&
+           (uint64_t)st.st_dev == region->device && (uint64_t)st.st_ino == region->inode;
+}
+
+void fws_region_release(struct fws_region *region)
+{
+    if (descriptor_is_ours(region)) {
+        /* Closing is not enough: the map refers to the same open file and would keep the lock. */
+        struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+        (void)fcntl(region->fd, F_OFD_SETLK, &lock);
+        close(region->fd);
+    }
+    region->fd = -1;
+}
+
+void fws_region_disown(struct fws_region *region)
+{
+    if (descriptor_is_ours(region))
+        close(region->fd);
     region->fd = -1;
 }
 

@@ -117,7 +117,7 @@ static void flush(struct app *app, enum flush_reason reason)
     tell_progress(app);
     batch->reason = reason;
     batch->queued_monotonic_ns = clock_monotonic_ns();
-    telemetry_batch_begin(batch);
+    telemetry_batch_queued(batch);
     if (queue_push(&app->queue, batch, 0))
         return;
     telemetry_input_stalled();
@@ -138,6 +138,8 @@ static void on_line(void *context, const char *line, size_t bytes, const char *p
     app->bytes += bytes + 1;
     app->cut_lines += cut;
     batch_add(app->batch, line, bytes, path);
+    if (app->batch->row_count == 1)
+        telemetry_batch_begin(app->batch);
     if (batch_is_full(app->batch, &app->config))
         flush(app, FLUSH_SIZE);
 }

@@ -196,9 +196,14 @@ void telemetry_batch_begin(struct batch *batch)
     fwdscope_batch_add(the.pipeline, &(struct fwdscope_batch){.inflight = 1});
     batch->telemetry.root =
         fwdscope_span_start("batch", FWDSCOPE_SPAN_INTERNAL, batch->first_unix_ns);
+    struct fwdscope_attribute pipeline = fwdscope_string("pipeline", PIPELINE);
+    fwdscope_span_set(batch->telemetry.root, &pipeline, 1);
+}
+
+void telemetry_batch_queued(const struct batch *batch)
+{
     fwdscope_span_stage(batch->telemetry.root, "queued");
     const struct fwdscope_attribute attributes[] = {
-        fwdscope_string("pipeline", PIPELINE),
         fwdscope_int("bytes_in", (int64_t)batch->bytes_in),
         fwdscope_int("input_rows", (int64_t)batch->row_count),
         fwdscope_string("flush_reason", flush_reason_name(batch->reason)),

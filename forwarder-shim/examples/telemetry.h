@@ -56,8 +56,9 @@ void telemetry_input_failed(const char *path, int error);
 void telemetry_input_read(uint64_t lines, uint64_t bytes, uint64_t cut_lines);
 void telemetry_input_stalled(void);
 
-/* A batch: begun when complete, then its stages, its output, its end. */
+/* A batch: begun with its first line, queued when complete, then its stages, its output, its end. */
 void telemetry_batch_begin(struct batch *batch);
+void telemetry_batch_queued(const struct batch *batch);
 void telemetry_batch_stage(const struct batch *batch, const char *stage);
 void telemetry_transformed(const struct batch *batch);
 void telemetry_output_begin(struct batch *batch);

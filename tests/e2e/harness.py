@@ -62,21 +62,21 @@ class Process:
     """A child whose standard error goes to a file; ended by its own pid, exit code asserted."""
 
     def __init__(self, arguments, scratch, environment=None, stdin=None, stdout=None):
-        self.log = tempfile.NamedTemporaryFile(dir=scratch, suffix=".stderr")
+        log, self.log_path = tempfile.mkstemp(dir=scratch, suffix=".stderr")
         self.arguments = [str(argument) for argument in arguments]
         variables = {key: value for key, value in os.environ.items()
                      if not key.startswith("FWDSCOPE_")}
         # A small quarantine, so that the memory of a process is its own and not ASan's memory of it.
         variables["ASAN_OPTIONS"] = "quarantine_size_mb=4:" + variables.get("ASAN_OPTIONS", "")
         variables.update(environment or {})
-        self.popen = subprocess.Popen(self.arguments, stdin=stdin, stdout=stdout, stderr=self.log,
+        self.popen = subprocess.Popen(self.arguments, stdin=stdin, stdout=stdout, stderr=log,
                                       env=variables)
+        os.close(log)
         self.pid = self.popen.pid
         self.code = None
 
     def errors(self):
-        with open(self.log.name, "rb") as file:
-            return file.read().decode("utf-8", "replace")
+        return pathlib.Path(self.log_path).read_bytes().decode("utf-8", "replace")
 
     def wait(self, expected, bound=BOUND):
         """Awaits the end; the exit code must be `expected` (negative: the signal)."""

@@ -271,9 +271,11 @@ class Following(ForwarderTest):
         expected = self.write_lines(0, 10)
         self.arrived(expected)
         process.send_signal(signal.SIGSTOP)
-        expected += self.write_lines(10, 40000)
+        # More than the forwarder reads of a file at a time.
+        rest = [f"rest {i} {'x' * 1000}" for i in range(5000)]
+        self.write("".join(line + "\n" for line in rest))
         self.log.rename(self.directory / "app.log.1")
-        expected += self.write_lines(50000, 100000)
+        expected += rest + self.write_lines(50000, 100)
         process.send_signal(signal.SIGCONT)
         self.arrived(expected)
         self.end(process)

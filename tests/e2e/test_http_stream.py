@@ -591,6 +591,19 @@ class Limits(unittest.TestCase):
             one.close()
         host.stop()
 
+    def test_a_client_that_only_writes_is_bounded(self):
+        host = Host()
+        one = "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 10000
+        before = host.rss_bytes()
+        with dial(host.port, receive_buffer=4096) as flood:
+            flood.settimeout(1)
+            with self.assertRaises(TimeoutError):  # the program stops reading
+                for _ in range(200):
+                    flood.sendall(one)
+            self.assertEqual(get(host.port, "/live").status, 200)
+            self.assertLess(host.rss_bytes() - before, 10 << 20)
+        host.stop()
+
     def test_out_of_descriptors(self):
         host = Host("--nofile", "48")
         before = host.descriptors()

@@ -306,6 +306,7 @@ static void test_url_sloppy_passwords(void **state)
     assert_hides("a: http://bob:s3cret@s3cret@h/\n");
     assert_hides("a: http://bob:s3cret/s3cret@h/\n");
     assert_hides("a: http://bob:12/s3cret@h/\n");
+    assert_hides("a: http://bob:12 s3cret@h/\n");
     assert_hides("a: http://bob:s3cret,s3cret@h/\n");
     assert_hides("a: http://bob:s3cret s3cret@h/\n");
     assert_hides("a: 'http://bob:s3cret\"s3cret@h/'\n");
@@ -605,6 +606,9 @@ static void test_too_deep_is_refused(void **state)
     memset(yaml, '[', 2000);
     memset(yaml + 2000, ']', 2000);
     assert_refused_bytes(yaml, 4000);
+    memset(yaml, '[', 65);
+    memset(yaml + 65, ']', 65);
+    assert_refused_bytes(yaml, 130);
     memset(yaml, '[', 64);
     memset(yaml + 64, ']', 64);
     bool ok = false;

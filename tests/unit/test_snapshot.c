@@ -689,7 +689,7 @@ static void *busy_write(void *arg)
     struct busy *b = arg;
     const struct fwdscope_batch batch = {.batches = 1, .rows = 10, .send_ns = 100};
     struct fwdscope_attribute attributes[FWS_ATTRS_MAX];
-    char keys[FWS_ATTRS_MAX][4];
+    char keys[FWS_ATTRS_MAX][16];
     fwdscope_span lasting = fwdscope_span_start("busy", FWDSCOPE_SPAN_INTERNAL, 0);
     for (int i = 0; i < FWS_ATTRS_MAX; i++)
         snprintf(keys[i], sizeof keys[i], "k%d", i);

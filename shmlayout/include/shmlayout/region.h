@@ -20,6 +20,7 @@ struct fws_region {
     fws_word *words; /* the map, read-write, MADV_DONTFORK */
     uint64_t bytes;
     int fd;      /* keeps the OFD write lock; the kernel drops it on any death */
+    uint64_t device, inode; /* of the file: tells whether fd is still ours */
     char path[4096];
 };
 
@@ -40,6 +41,15 @@ bool fws_region_publish(struct fws_region *region, const char *dir, const char *
 
 /* Gives everything back and removes the temporary file: for a create that is not carried through. */
 void fws_region_abandon(struct fws_region *region, const char *dir, const char *file_name);
+
+/* The region's writer ends in good order: drops the lock and closes the descriptor, the map stays.
+ * A descriptor that the host closed, and perhaps uses for something else now, is left alone; the
+ * lock then lasts as long as the map. */
+void fws_region_release(struct fws_region *region);
+
+/* In a forked child, which has no map: closes its copy of the descriptor, under the same condition.
+ * The lock is shared with the parent and stays the parent's. Async-signal-safe. */
+void fws_region_disown(struct fws_region *region);
 
 /* ---- readers --------------------------------------------------------------------------------- */
 
