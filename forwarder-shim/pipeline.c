@@ -130,8 +130,7 @@ static fwdscope_component component_register(fwdscope_pipeline pipeline,
         wanted->type = "";
     if (handle_open(shim, pipeline.id, &wanted->pipeline) &&
         wanted->pipeline < fws_observe(&shim->pipeline_count) &&
-        (wanted->kind == FWS_TRANSFORM || label_valid(wanted->name)) &&
-        strnlen(wanted->type, FWS_DESCRIPTION_BYTES_MAX + 1) <= FWS_DESCRIPTION_BYTES_MAX) {
+        (wanted->kind == FWS_TRANSFORM || label_valid(wanted->name))) {
         pthread_mutex_lock(&shim->registering);
         number = component_add(shim, wanted);
         pthread_mutex_unlock(&shim->registering);

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 /* ---- small things ---------------------------------------------------------------------------- */
@@ -324,13 +325,18 @@ enum fws_attach fws_prefix_read(int dirfd, const char *name, uint64_t prefix[FWS
     return result;
 }
 
+/* A dead region up to this size is copied, so that nobody can take it away. A larger one is mapped:
+ * a file that somebody put there must not cost the reader its memory. */
+#define COPY_BYTES_MAX (UINT64_C(16) << 20)
+
 /* Makes view->words: a map of a live region, a private copy of a dead one. */
 static enum fws_attach view_load(struct fws_view *view, const struct stat *st, const char *path,
                                  char *why, size_t cap)
 {
-    if (fws_lock_ask(view->fd) == FWS_LOCK_HELD) {
+    bool live = fws_lock_ask(view->fd) == FWS_LOCK_HELD;
+    if (live || view->bytes > COPY_BYTES_MAX) {
         /* A hole would be allocated by our reading it, on the writer's account. */
-        if ((uint64_t)st->st_blocks * 512 < view->bytes) {
+        if (live && (uint64_t)st->st_blocks * 512 < view->bytes) {
             snprintf(why, cap, "%s: has holes: only %llu of %llu bytes are allocated", path,
                      (unsigned long long)st->st_blocks * 512, (unsigned long long)view->bytes);
             return FWS_ATTACH_CORRUPT;
@@ -438,17 +444,21 @@ static pthread_once_t bus_once = PTHREAD_ONCE_INIT;
 static void bus_handler(int number, siginfo_t *info, void *context)
 {
     (void)number;
-    (void)context;
     const char *at = info->si_addr;
-    if (guard.base != NULL && at >= guard.base && (size_t)(at - guard.base) < guard.bytes)
+    if (guard.base != NULL && at >= guard.base && (size_t)(at - guard.base) < guard.bytes) {
+        /* The mask of the code that was interrupted, which a return would have restored. Whoever
+         * delivers the signal to us, a sanitizer's runtime for one, may have blocked more. */
+        const ucontext_t *interrupted = context;
+        pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
         siglongjmp(guard.back, 1);
+    }
     /* Not ours: the fault happens again under the handler that was there before. */
     sigaction(SIGBUS, &bus_before, NULL);
 }
 
 static void bus_install(void)
 {
-    struct sigaction action = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    struct sigaction action = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, &bus_before);
 }
@@ -460,8 +470,8 @@ bool fws_view_guard(const struct fws_view *view, void (*fn)(void *arg), void *ar
         return true;
     }
     pthread_once(&bus_once, bus_install);
-    bool whole = false;
-    /* The mask is not saved: SA_NODEFER left SIGBUS open, so there is nothing to restore. */
+    volatile bool whole = false; /* set after fn in truth, not only in the order of the source */
+    /* The mask is not saved, which would be a system call each time: the handler restores it. */
     if (sigsetjmp(guard.back, 0) == 0) {
         guard.bytes = (size_t)view->bytes;
         guard.base = (const char *)view->words;

@@ -247,7 +247,8 @@ enum fwdscope_batch_field {
 
 /* Registration, as for instruments; at most 16 pipelines and 64 components a region. A name seen
  * again (in its pipeline and role) gives the same handle. An input begins as starting, an output
- * or a transform as healthy. A pipeline has one transform; `query` is shown as its "sql". */
+ * or a transform as healthy. A pipeline has one transform; `query` is shown as its "sql", at most
+ * its first 1,024 bytes. */
 FWDSCOPE_API fwdscope_pipeline fwdscope_pipeline_register(const char *name, uint32_t absent);
 FWDSCOPE_API fwdscope_component fwdscope_input_register(fwdscope_pipeline pipeline, const char *name,
                                                         const char *type, uint32_t absent);
@@ -300,7 +301,8 @@ FWDSCOPE_API void fwdscope_batch_add(fwdscope_pipeline pipeline, const struct fw
 /* ---- spans ----------------------------------------------------------------------------------- */
 
 /* A span belongs to one thread at a time; its handle may be passed on to another thread by any
- * means that synchronises (a queue, a join). Calls on an ended or no-op span do nothing. */
+ * means that synchronises (a queue, a join). Calls on an ended or no-op span do nothing, nor do
+ * those that come, from a signal handler, say, while another call is changing the same span. */
 typedef struct { uint64_t id; } fwdscope_span;
 
 enum fwdscope_span_kind {

@@ -181,6 +181,13 @@ static int options_parse(struct serve_options *options, int argc, char **argv)
         return cli_usage_error("serve", "unexpected argument '%s'", argv[optind]);
     if (code == 0 && file_flag != NULL && dir_flag != NULL)
         return cli_usage_error("serve", "--dir and --region exclude each other");
+    const char *const addresses[][2] = {{"--listen", options->listen},
+                                        {"--probe-listen", options->probe_listen}};
+    for (size_t i = 0; i < 2 && code == 0; i++) {
+        if (addresses[i][1] != NULL && !http_address_is_valid(addresses[i][1]))
+            return cli_usage_error("serve", "%s %s: not ADDR:PORT, such as 127.0.0.1:9090",
+                                   addresses[i][0], addresses[i][1]);
+    }
     if (dir_flag != NULL)
         options->file = NULL; /* the flag beats the environment */
     return code;

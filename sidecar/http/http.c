@@ -339,7 +339,8 @@ static bool options_are_proper(const struct http_options *options, char *why, si
 /* Whoever reaches an address that is not loopback reads everything. */
 static bool bind_is_safe(const struct http_options *options, char *why, size_t cap)
 {
-    if (options->token != NULL || options->insecure_bind || listen_is_loopback(options->listen)) {
+    if (options->token != NULL || options->insecure_bind ||
+        listen_reach(options->listen) != LISTEN_PUBLIC) {
         return true;
     }
     snprintf(why, cap,
@@ -347,6 +348,11 @@ static bool bind_is_safe(const struct http_options *options, char *why, size_t c
              "--token-file FILE, or listen on 127.0.0.1, or accept it with --insecure-bind",
              options->listen);
     return false;
+}
+
+bool http_address_is_valid(const char *where)
+{
+    return listen_reach(where) != LISTEN_NOT_AN_ADDRESS;
 }
 
 static bool host_add(struct http *http, const char *name)

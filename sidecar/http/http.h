@@ -44,6 +44,9 @@ struct http_options {
     struct http_provider provider;
 };
 
+/* Whether where is ADDR:PORT, [V6]:PORT or localhost:PORT. */
+bool http_address_is_valid(const char *where);
+
 struct http;
 
 /* Binds and serves on `base`. NULL and a one-line reason naming cause and cure in why on failure:

@@ -80,10 +80,13 @@ static bool target_is_loopback(const struct target *target)
     return IN6_IS_ADDR_LOOPBACK(&six.sin6_addr) || (mapped && six.sin6_addr.s6_addr[12] == 127);
 }
 
-bool listen_is_loopback(const char *where)
+enum listen_reach listen_reach(const char *where)
 {
     struct target target;
-    return target_parse(where, &target) && target_is_loopback(&target);
+    if (!target_parse(where, &target)) {
+        return LISTEN_NOT_AN_ADDRESS;
+    }
+    return target_is_loopback(&target) ? LISTEN_LOOPBACK : LISTEN_PUBLIC;
 }
 
 /* Writes host and address as the kernel bound them. */

@@ -20,7 +20,8 @@ struct listen_socket {
 bool listen_open(const char *where, const char *flag, struct listen_socket *out, char *why,
                  size_t cap);
 
-/* Whether where is a loopback address; false for what is no address at all. Binds nothing. */
-bool listen_is_loopback(const char *where);
+/* What where is, without binding it. */
+enum listen_reach { LISTEN_NOT_AN_ADDRESS, LISTEN_LOOPBACK, LISTEN_PUBLIC };
+enum listen_reach listen_reach(const char *where);
 
 #endif

@@ -5,6 +5,9 @@
  */
 #include "build.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 enum { TRACE_FLAGS_SAMPLED = 1, KIND_INTERNAL = 1, KIND_MAX = 5, STATUS_MAX = 2 };
 
 /* What an active span is given beyond its own attributes. */
@@ -87,30 +90,71 @@ static bool has_ids(const struct span *span)
            !id_is_zero(span->span_id, sizeof span->span_id);
 }
 
-/* Adds every span of the part that has ids to scope->spans, which has room for all. */
-static bool add_spans(struct build *build, const struct spans_part *part, ScopeSpans *scope)
+static bool add_span(struct build *build, const struct span *span, bool active, uint64_t end_ns,
+                     ScopeSpans *scope)
 {
-    for (size_t i = 0; i < part->finished_count + part->active_count; i++) {
-        const bool active = i >= part->finished_count;
+    Span *out = build_span(build, span, active, end_ns);
+    if (out != NULL) {
+        scope->spans[scope->n_spans++] = out;
+    }
+    return out != NULL;
+}
+
+static uint64_t id_word(const struct span *span)
+{
+    uint64_t word;
+    memcpy(&word, span->span_id, sizeof word);
+    return word;
+}
+
+static int id_compare(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Adds the finished spans and notes their ids, sorted, in ids[0..*count). */
+static bool add_finished(struct build *build, const struct spans_part *part, ScopeSpans *scope,
+                         uint64_t *ids, size_t *count)
+{
+    *count = 0;
+    for (size_t i = 0; i < part->finished_count; i++) {
         struct span span;
-        if (active) {
-            span = part->active[i - part->finished_count];
-        } else if (!record_decode_span(build->arena, &part->finished[i], &span)) {
+        if (!record_decode_span(build->arena, &part->finished[i], &span)) {
             build_check_decode_room(build, &part->finished[i]);
             if (build->full) {
                 return false;
             }
             continue;
         }
-        if (!has_ids(&span)) {
-            continue;
+        if (has_ids(&span)) {
+            ids[(*count)++] = id_word(&span);
+            if (!add_span(build, &span, false, span.end_unix_ns, scope)) {
+                return false;
+            }
         }
-        Span *out =
-            build_span(build, &span, active, active ? part->active_unix_ns : span.end_unix_ns);
-        if (out == NULL) {
+    }
+    qsort(ids, *count, sizeof *ids, id_compare);
+    return true;
+}
+
+/* Adds every span of the part that has ids to scope->spans, which has room for all. A span enters
+ * the ring before it leaves its slot, and may do either between the reading of the slots and the
+ * drain of the rings: found in both, it has finished. */
+static bool add_spans(struct build *build, const struct spans_part *part, ScopeSpans *scope)
+{
+    size_t count;
+    uint64_t *ids = build_array(build, part->finished_count, sizeof *ids);
+    if (ids == NULL || !add_finished(build, part, scope, ids, &count)) {
+        return false;
+    }
+    for (size_t i = 0; i < part->active_count; i++) {
+        const struct span *span = &part->active[i];
+        const uint64_t id = id_word(span);
+        if (has_ids(span) && bsearch(&id, ids, count, sizeof id, id_compare) == NULL &&
+            !add_span(build, span, true, part->active_unix_ns, scope)) {
             return false;
         }
-        scope->spans[scope->n_spans++] = out;
     }
     return true;
 }

@@ -60,10 +60,15 @@ static struct resource_view self_resource(const struct self_series *self)
 }
 
 /* From when on records and rows of a life belong to the backlog. A current life that is dead is
- * shown with its last moments, however long ago they were. */
+ * shown with its last moments, however long ago they were: up to its last record, because it may
+ * have been dead for hours when this sidecar came. */
 static uint64_t backlog_since(const struct life *life, const struct scope *scope, bool current)
 {
-    uint64_t end = current && life->dead_unix_ns != 0 ? life->dead_unix_ns : scope->unix_ns;
+    uint64_t end = scope->unix_ns;
+    if (current && life->dead_unix_ns != 0)
+        end = life->last_record_unix_ns != 0 && life->last_record_unix_ns < life->dead_unix_ns
+                  ? life->last_record_unix_ns
+                  : life->dead_unix_ns;
     uint64_t span = scope->seconds < UINT64_MAX / UINT64_C(1000000000)
                         ? scope->seconds * UINT64_C(1000000000)
                         : UINT64_MAX;
@@ -152,7 +157,7 @@ static bool metrics_build(struct documents *documents, const struct fleet *fleet
         const struct life *life = fleet->lives[i];
         parts[count] = (struct metrics_part){.resource = life_resource(life), .table = life->table};
         *full = !rows_take(arena, &life->rows, scope,
-                           backlog_since(life, scope, life_is_current(fleet, life)), life->fresh,
+                           backlog_since(life, scope, life_is_current(fleet, life)), life->measured,
                            &parts[count++]);
     }
     if (self != NULL && !*full) {

@@ -233,6 +233,7 @@ static void fleet_settle(struct fleet *fleet)
         } else if (head->previous == NULL) {
             head->previous = life;
             life->previous = NULL;
+            life_end_before(life, head->identity->created_unix_ns);
         } else {
             fleet_give_up(fleet, life);
             continue;

@@ -211,6 +211,16 @@ void row_queue_push(struct row_queue *queue, struct point_row *row)
     rows_drop_oldest(queue, old);
 }
 
+void row_queue_end_before(struct row_queue *queue, uint64_t unix_ns)
+{
+    if (queue->count == 0)
+        return;
+    struct point_row *newest = queue->rows[queue->count - 1];
+    bool in_order = queue->count == 1 || queue->rows[queue->count - 2]->time_unix_ns < unix_ns;
+    if (newest->time_unix_ns > unix_ns && in_order)
+        newest->time_unix_ns = unix_ns;
+}
+
 const struct point_row *row_queue_newest(const struct row_queue *queue)
 {
     return queue->count > 0 ? queue->rows[queue->count - 1] : NULL;

@@ -59,6 +59,8 @@ void row_queue_init(struct row_queue *queue, size_t max_bytes, uint64_t max_age_
 void row_queue_free(struct row_queue *queue);
 /* Takes the row; frees those that are too old or too many. The newest always stays. */
 void row_queue_push(struct row_queue *queue, struct point_row *row);
+/* Moves the newest row to unix_ns if it is later than that; never before the row in front of it. */
+void row_queue_end_before(struct row_queue *queue, uint64_t unix_ns);
 /* The newest row, or NULL. */
 const struct point_row *row_queue_newest(const struct row_queue *queue);
 /* Fills out[0..max) with rows at or after since_unix_ns, thinned evenly, newest included, oldest

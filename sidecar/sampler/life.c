@@ -175,11 +175,29 @@ static bool writer_is_dead(enum writer_state state)
     return state == WRITER_EXITED || state == WRITER_CRASHED;
 }
 
+/* A row of points; the first dead reading gives the last one, because nothing changes after it. */
+static void rows_update(struct life *life, uint64_t unix_ns)
+{
+    life->measured = life->dead_unix_ns == 0 || life->dead_unix_ns == unix_ns;
+    if (!life->measured)
+        return;
+    struct process_figures process = process_read(life->identity);
+    struct point_row *row = series_table_row(life->table, life->identity, life->snapshot, &process,
+                                             row_queue_newest(&life->rows));
+    if (row != NULL)
+        row_queue_push(&life->rows, row);
+}
+
+void life_end_before(struct life *life, uint64_t unix_ns)
+{
+    row_queue_end_before(&life->rows, unix_ns);
+}
+
 bool life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
                  uint64_t mono_ns)
 {
     if (life->ended) { /* nothing can change any more; the last reading stays */
-        life->fresh = false;
+        life->fresh = life->measured = false;
         return true;
     }
     bool first = life->snapshot == NULL;
@@ -196,11 +214,7 @@ bool life_sample(struct life *life, const struct life_options *options, uint64_t
     life->ended = life->drained_dry; /* this reading knows all that the last drain missed */
     if (!tracks_update(life, options))
         return false;
-    struct process_figures process = process_read(life->identity);
-    struct point_row *row = series_table_row(life->table, life->identity, snapshot, &process,
-                                             row_queue_newest(&life->rows));
-    if (row != NULL)
-        row_queue_push(&life->rows, row);
+    rows_update(life, unix_ns);
     life->view = (struct forwarder_view){
         .identity = life->identity,
         .snapshot = snapshot,
@@ -215,6 +229,8 @@ bool life_sample(struct life *life, const struct life_options *options, uint64_t
 static void life_keep(void *arg, const struct record *record)
 {
     struct life *life = arg;
+    if (record->time_unix_ns > life->last_record_unix_ns)
+        life->last_record_unix_ns = record->time_unix_ns;
     (void)record_queue_push(record->kind == RECORD_SPAN ? &life->spans : &life->logs, record);
 }
 

@@ -35,6 +35,7 @@ struct life {
 
     uint64_t heartbeat_mark, heartbeat_mono_ns;
     uint64_t dead_unix_ns; /* when the writer was first seen dead; 0: it was not */
+    uint64_t last_record_unix_ns; /* the newest time of its records */
     bool drained_dry;      /* dead, and its rings gave everything */
     bool ended;            /* and that is accounted for: nothing can change any more */
 
@@ -50,6 +51,7 @@ struct life {
     unsigned fill_permille; /* of the fullest ring at the last drain */
 
     bool fresh; /* this tick has a reading of it: alive, or not yet ended */
+    bool measured; /* this tick added a row of points */
     struct life *previous; /* the life before, once it ended; not owned */
 };
 
@@ -69,6 +71,10 @@ void life_free(struct life **life);
  * given up for now; the region can be attached again. */
 bool life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
                  uint64_t mono_ns);
+
+/* A dead life's last point is at its first dead reading: no later than unix_ns, when the next life
+ * of its instance began, so that no series starts anew before its last point. */
+void life_end_before(struct life *life, uint64_t unix_ns);
 
 /* Empties the rings into the history; returns how many records came. */
 size_t life_drain(struct life *life);

@@ -23,6 +23,7 @@ def make(case):
     patient = Patient(case.scratch, "--dir", directory)
     case.processes.append(patient)
     path = patient.path
+    patient.do("lines", 1)
     patient.quit()
     with open(path, "rb") as file:
         return file.read()

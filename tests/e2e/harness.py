@@ -66,7 +66,7 @@ class Process:
         self.arguments = [str(argument) for argument in arguments]
         variables = {key: value for key, value in os.environ.items()
                      if not key.startswith("FWDSCOPE_")}
-        # A small quarantine, so that the memory of a process is its own and not ASan's memory of it.
+        # A small quarantine, so that the memory of a process is its own and not ASan's.
         variables["ASAN_OPTIONS"] = "quarantine_size_mb=4:" + variables.get("ASAN_OPTIONS", "")
         variables.update(environment or {})
         self.popen = subprocess.Popen(self.arguments, stdin=stdin, stdout=stdout, stderr=log,
@@ -216,7 +216,7 @@ def cpu_ns(pid):
     return int(pathlib.Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0])
 
 
-# ---- HTTP -------------------------------------------------------------------------------------------
+# ---- HTTP ----------------------------------------------------------------------------------------
 
 
 class Response:
@@ -247,22 +247,25 @@ def http(port, path, method="GET", headers=(), body=b"", bound=BOUND):
             raw += got
 
 
-# ---- the stream ----------------------------------------------------------------------------------------
+# ---- the stream ----------------------------------------------------------------------------------
 
 
 class Subscriber:
     """A WebSocket client. A thread reads; documents are parsed and judged when they are asked for.
 
-    rules=False: JSON only, for tests whose messages are many and large.
+    rules=False: JSON only, for tests whose messages are many and large. keep=False: of those, the
+    documents are not kept, and of a log line only its beginning.
     """
 
-    def __init__(self, port, backlog=None, headers=(), receive_buffer=None, rules=True):
+    def __init__(self, port, backlog=None, headers=(), receive_buffer=None, rules=True, keep=True):
         query = "" if backlog is None else f"?backlog={backlog}"
         self.connection = ClientConnection(
             parse_uri(f"ws://127.0.0.1:{port}/admin/v1/telemetry{query}"), max_size=None)
         self.checker = otlp_rules.Checker() if rules else None
+        self.keep = keep
         self.texts = []      # (monotonic time of the last byte, text)
         self.parsed = []     # (kind, document, monotonic time)
+        self.bodies, self.losses, self.ended_spans, self.running_spans = [], [], [], []
         self.response = None # a refusal: the HTTP response
         self.reading = threading.Event()
         self.reading.set()
@@ -322,8 +325,27 @@ class Subscriber:
             else:
                 document = json.loads(text)
                 kind = otlp_rules.kind_of(document)
-            self.parsed.append((kind, document, at))
+            self.parsed.append((kind, document if self.keep else None, at))
+            if not self.keep:
+                self.texts[len(self.parsed) - 1] = None
+            if kind == "logs":
+                self._sort_logs(document)
+            elif kind == "spans":
+                self._sort_spans(document)
         return self.parsed
+
+    def _sort_logs(self, document):
+        for log in otlp_rules.log_records([document]):
+            if otlp_rules.is_loss(log):
+                self.losses.append(otlp_rules.attributes(log))
+            else:
+                body = log["body"]["stringValue"]
+                self.bodies.append(body if self.keep else body[:32])
+
+    def _sort_spans(self, document):
+        for span in otlp_rules.spans([document]):
+            running = otlp_rules.attributes(span).get("in_progress")
+            (self.running_spans if running else self.ended_spans).append(span)
 
     def documents(self, kind):
         return [document for what, document, _ in self.pump() if what == kind]
@@ -333,22 +355,21 @@ class Subscriber:
                           bound, f"{count} documents of {kind}")
 
     def log_bodies(self):
-        return [log["body"]["stringValue"] for log in
-                otlp_rules.log_records(self.documents("logs")) if not otlp_rules.is_loss(log)]
+        self.pump()
+        return self.bodies
 
     def lost(self, what="log_records"):
         """The sum over the loss notices."""
-        return sum(otlp_rules.attributes(log).get(f"fwdscope.lost.{what}", 0)
-                   for log in otlp_rules.log_records(self.documents("logs"))
-                   if otlp_rules.is_loss(log))
+        self.pump()
+        return sum(loss.get(f"fwdscope.lost.{what}", 0) for loss in self.losses)
 
     def finished_spans(self):
-        return [span for span in otlp_rules.spans(self.documents("spans"))
-                if not otlp_rules.attributes(span).get("in_progress")]
+        self.pump()
+        return self.ended_spans
 
     def active_spans(self):
-        return [span for span in otlp_rules.spans(self.documents("spans"))
-                if otlp_rules.attributes(span).get("in_progress")]
+        self.pump()
+        return self.running_spans
 
     def close_code(self, bound=BOUND):
         """Awaits the end and returns the code of the server's close frame."""
@@ -365,7 +386,7 @@ class Subscriber:
         self.socket.close()
 
 
-# ---- a test -----------------------------------------------------------------------------------------------
+# ---- a test --------------------------------------------------------------------------------------
 
 
 class Case(unittest.TestCase):

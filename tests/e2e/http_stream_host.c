@@ -27,6 +27,7 @@ struct host {
     unsigned clients_max;
     unsigned interval_ms;
     char *pad;         /* of the metrics message of each tick */
+    char *logs_pad;    /* of its logs message */
     char *backlog_pad; /* of the metrics message of the backlog */
     const char *allow_hosts[ALLOW_HOSTS_MAX];
     struct http_options options;
@@ -86,7 +87,7 @@ static void host_tick(evutil_socket_t fd, short what, void *arg)
         messages.messages[1] = message_of("spans", tick, messages.spans, "");
     }
     if (messages.log_records > 0) {
-        messages.messages[2] = message_of("logs", tick, messages.log_records, "");
+        messages.messages[2] = message_of("logs", tick, messages.log_records, host->logs_pad);
     }
     stream_publish(host->stream, &messages);
 }
@@ -208,6 +209,10 @@ static void option_set(struct host *host, int option, char *value)
         free(host->pad);
         host->pad = pad_new(value);
         break;
+    case 'z':
+        free(host->logs_pad);
+        host->logs_pad = pad_new(value);
+        break;
     case 'y':
         free(host->backlog_pad);
         host->backlog_pad = pad_new(value);
@@ -233,6 +238,7 @@ static void options_parse(struct host *host, int count, char **arguments)
         {"header-deadline-s", required_argument, NULL, 'd'},
         {"interval-ms", required_argument, NULL, 'i'},
         {"pad", required_argument, NULL, 'x'},
+        {"logs-pad", required_argument, NULL, 'z'},
         {"backlog-pad", required_argument, NULL, 'y'},
         {"nofile", required_argument, NULL, 'f'},
         {NULL, 0, NULL, 0},
@@ -290,6 +296,7 @@ int main(int count, char **arguments)
         .provider = {&host, host_body, host_has_room, host_adopt},
     };
     host.pad = pad_new("0");
+    host.logs_pad = pad_new("0");
     host.backlog_pad = pad_new("0");
     options_parse(&host, count, arguments);
     struct event_config *config = event_config_new();
@@ -300,6 +307,7 @@ int main(int count, char **arguments)
     event_base_free(host.base);
     libevent_global_shutdown();
     free(host.pad);
+    free(host.logs_pad);
     free(host.backlog_pad);
     if (result == 0) {
         printf("stopped\n");

@@ -33,7 +33,7 @@ METRIC_DATA = ("gauge", "sum", "histogram")
 CUMULATIVE = 2
 
 
-# ---- JSON --------------------------------------------------------------------------------------------
+# ---- JSON ----------------------------------------------------------------------------------------
 
 
 def _members(pairs):
@@ -51,7 +51,7 @@ def parse_json(text):
     return json.loads(text, object_pairs_hook=_members, parse_constant=_refuse)
 
 
-# ---- google.protobuf ------------------------------------------------------------------------------------
+# ---- google.protobuf -----------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=None)
@@ -82,12 +82,13 @@ def _ids_as_base64(value):
     return value
 
 
-# ---- rules of every value --------------------------------------------------------------------------------
+# ---- rules of every value ------------------------------------------------------------------------
 
 
 def _check_decimal(key, value, signed):
     assert isinstance(value, str), f"{key} is not a string: {value!r}"
-    assert re.fullmatch("-?(0|[1-9][0-9]*)" if signed else "0|[1-9][0-9]*", value), f"{key}: {value}"
+    form = "-?(0|[1-9][0-9]*)" if signed else "0|[1-9][0-9]*"
+    assert re.fullmatch(form, value), f"{key}: {value}"
     number = int(value)
     low, high = (-2**63, 2**63 - 1) if signed else (0, 2**64 - 1)
     assert low <= number <= high, f"{key}: {value}"
@@ -131,7 +132,7 @@ def _check_values(value):
             _check_values(item)
 
 
-# ---- looking into documents ---------------------------------------------------------------------------------
+# ---- looking into documents ----------------------------------------------------------------------
 
 
 def kind_of(document):
@@ -194,7 +195,7 @@ def number_of(point):
     return point.get("asDouble")
 
 
-# ---- the stream --------------------------------------------------------------------------------------------
+# ---- the stream ----------------------------------------------------------------------------------
 
 
 def _identity(resource):
@@ -304,7 +305,8 @@ class Checker:
                 assert span["spanId"] not in self.finished, f"finished twice: {span}"
                 self.finished.add(span["spanId"])
         # In whatever order one document tells it: a span is either finished or in progress.
-        assert not active & self.finished, f"both finished and in progress: {active & self.finished}"
+        both = active & self.finished
+        assert not both, f"both finished and in progress: {both}"
 
     # logs
 

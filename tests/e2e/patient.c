@@ -25,6 +25,7 @@ enum {
     WORDS_MAX = 64,
     NAMED_MAX = 256,
     THREADS_MAX = 8,
+    SPANS_HELD_MAX = 128,
     LINE_BYTES_MAX = 64 << 10,
     MARK = 0x5a5a, /* a process group that is nobody's: getpgid() of it stands out in a trace */
 };
@@ -352,6 +353,8 @@ static void run_span_end(const struct word *words, size_t count)
 struct writer {
     unsigned thread;
     unsigned long long lines, spans;
+    fwdscope_span held[SPANS_HELD_MAX]; /* running: each ends when its place is needed */
+    unsigned long long held_max;
 };
 
 static struct writer main_writer;
@@ -372,7 +375,19 @@ static void write_span(struct writer *writer)
     const struct fwdscope_attribute attributes[] = {fwdscope_int("t", writer->thread),
                                                     fwdscope_int("n", (int64_t)writer->spans++)};
     fwdscope_span_set(span, attributes, 2);
-    fwdscope_span_end(span, 0);
+    if (writer->held_max == 0) {
+        fwdscope_span_end(span, 0);
+        return;
+    }
+    fwdscope_span *place = &writer->held[writer->spans % writer->held_max];
+    fwdscope_span_end(*place, 0);
+    *place = span;
+}
+
+static void end_held_spans(struct writer *writer)
+{
+    for (unsigned long long i = 0; i < writer->held_max; i++)
+        fwdscope_span_end(writer->held[i], 0);
 }
 
 static size_t line_bytes_of(const char *text)
@@ -427,13 +442,17 @@ static void *load_thread(void *arg)
         fwdscope_batch_add(pipeline, &(struct fwdscope_batch){.batches = 1, .rows = load.lines});
         pause_ms(load.every_ms);
     }
+    end_held_spans(writer);
     return NULL;
 }
 
-/* THREADS LINES BYTES SPANS EVERY_MS: what each thread writes in one go, and how often. */
+/* THREADS LINES BYTES SPANS EVERY_MS [HELD]: what each thread writes in one go, how often, and how
+ * many spans it keeps running. */
 static void run_load(const struct word *words, size_t count)
 {
-    (void)count;
+    const unsigned long long held = count > 5 ? number_of(words[5].text) : 0;
+    if (held > SPANS_HELD_MAX)
+        die("more running spans than there is room for", words[5].text);
     load.count = (size_t)number_of(words[0].text);
     load.lines = number_of(words[1].text);
     load.line_bytes = line_bytes_of(words[2].text);
@@ -444,6 +463,7 @@ static void run_load(const struct word *words, size_t count)
     atomic_store(&load.stop, false);
     for (size_t i = 0; i < load.count; i++) {
         load.writers[i].thread = (unsigned)i + 1;
+        load.writers[i].held_max = held;
         if (pthread_create(&load.threads[i], NULL, load_thread, &load.writers[i]) != 0)
             die("cannot start a thread", words[0].text);
     }

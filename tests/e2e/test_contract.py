@@ -427,7 +427,8 @@ class Token(Case):
             self.subscriber(sidecar, headers=[header]).await_documents(1, "metrics")
 
     def test_open_address_needs_it(self):
-        _, errors = self.run_command("serve", "--dir", self.dir, "--listen", "0.0.0.0:0", expected=1)
+        _, errors = self.run_command("serve", "--dir", self.dir, "--listen", "0.0.0.0:0",
+                                     expected=1)
         self.assert_one_line(errors, "0.0.0.0:0", "--token-file")
         for options in (["--token-file", self.file], ["--insecure-bind"]):
             sidecar = self.sidecar(*options, listen="0.0.0.0:0")

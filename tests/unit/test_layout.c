@@ -21,9 +21,15 @@ struct number {
 };
 
 /* The position of a word in bytes. */
-#define BYTE(word)     (uint64_t)(word) * 8
-#define AT(word, want) {#word, BYTE(word), want}
-#define IS(value, want) {#value, (uint64_t)(value), want}
+#define BYTE(word) (uint64_t)(word) * 8
+#define AT(word, want)          \
+    {                           \
+#word, BYTE(word), want \
+    }
+#define IS(value, want)                 \
+    {                                   \
+#value, (uint64_t)(value), want \
+    }
 
 static void numbers_compare(const struct number *numbers, size_t count)
 {
@@ -231,15 +237,12 @@ static void test_batches(void **state)
 {
     (void)state;
     static const struct number numbers[] = {
-        AT(FWS_B_SEQ, 0),          AT(FWS_B_BATCHES, 8),
-        AT(FWS_B_ROWS, 16),        AT(FWS_B_FLUSH_SIZE, 24),
-        AT(FWS_B_FLUSH_TIMEOUT, 32), AT(FWS_B_FLUSH_DRAIN, 40),
-        AT(FWS_B_DROPPED, 48),     AT(FWS_B_SCAN_ERRORS, 56),
-        AT(FWS_B_PARSE_ERRORS, 64), AT(FWS_B_LATENCY_NS, 72),
-        AT(FWS_B_SCAN_NS, 80),     AT(FWS_B_TRANSFORM_NS, 88),
-        AT(FWS_B_OUTPUT_NS, 96),   AT(FWS_B_QUEUE_WAIT_NS, 104),
-        AT(FWS_B_SEND_NS, 112),    AT(FWS_B_STALLS, 120),
-        AT(FWS_B_INFLIGHT, 128),   AT(FWS_B_USED, 136),
+        AT(FWS_B_SEQ, 0),         AT(FWS_B_BATCHES, 8),         AT(FWS_B_ROWS, 16),
+        AT(FWS_B_FLUSH_SIZE, 24), AT(FWS_B_FLUSH_TIMEOUT, 32),  AT(FWS_B_FLUSH_DRAIN, 40),
+        AT(FWS_B_DROPPED, 48),    AT(FWS_B_SCAN_ERRORS, 56),    AT(FWS_B_PARSE_ERRORS, 64),
+        AT(FWS_B_LATENCY_NS, 72), AT(FWS_B_SCAN_NS, 80),        AT(FWS_B_TRANSFORM_NS, 88),
+        AT(FWS_B_OUTPUT_NS, 96),  AT(FWS_B_QUEUE_WAIT_NS, 104), AT(FWS_B_SEND_NS, 112),
+        AT(FWS_B_STALLS, 120),    AT(FWS_B_INFLIGHT, 128),      AT(FWS_B_USED, 136),
         AT(FWS_B_WORDS, 256),
     };
     COMPARE(numbers);
@@ -342,11 +345,10 @@ static void test_config(void **state)
 {
     (void)state;
     static const struct number numbers[] = {
-        AT(FWS_CONFIG_SEQ, 0),          AT(FWS_CONFIG_STATE, 8),
-        AT(FWS_CONFIG_PATH_BYTES, 16),  AT(FWS_CONFIG_TEXT_BYTES, 24),
-        AT(FWS_CONFIG_PATH, 128),       AT(FWS_CONFIG_TEXT, 1152),
-        AT(FWS_CONFIG_WORDS, 66688),    IS(FWS_CONFIG_NONE, 0),
-        IS(FWS_CONFIG_PUBLISHED, 1),    IS(FWS_CONFIG_REFUSED, 2),
+        AT(FWS_CONFIG_SEQ, 0),         AT(FWS_CONFIG_STATE, 8),  AT(FWS_CONFIG_PATH_BYTES, 16),
+        AT(FWS_CONFIG_TEXT_BYTES, 24), AT(FWS_CONFIG_PATH, 128), AT(FWS_CONFIG_TEXT, 1152),
+        AT(FWS_CONFIG_WORDS, 66688),   IS(FWS_CONFIG_NONE, 0),   IS(FWS_CONFIG_PUBLISHED, 1),
+        IS(FWS_CONFIG_REFUSED, 2),
     };
     COMPARE(numbers);
 }
@@ -356,18 +358,18 @@ static void test_public_numbers(void **state)
 {
     (void)state;
     static const struct number numbers[] = {
-        IS(FWDSCOPE_STRING, 1),          IS(FWDSCOPE_INT, 2),
-        IS(FWDSCOPE_DOUBLE, 3),          IS(FWDSCOPE_BOOL, 4),
-        IS(FWDSCOPE_SPAN_INTERNAL, 1),   IS(FWDSCOPE_SPAN_SERVER, 2),
-        IS(FWDSCOPE_SPAN_CLIENT, 3),     IS(FWDSCOPE_SPAN_PRODUCER, 4),
-        IS(FWDSCOPE_SPAN_CONSUMER, 5),   IS(FWDSCOPE_STATUS_UNSET, 0),
-        IS(FWDSCOPE_STATUS_OK, 1),       IS(FWDSCOPE_STATUS_ERROR, 2),
-        IS(FWDSCOPE_TRACE, 1),           IS(FWDSCOPE_DEBUG, 5),
-        IS(FWDSCOPE_INFO, 9),            IS(FWDSCOPE_WARN, 13),
-        IS(FWDSCOPE_ERROR, 17),          IS(FWDSCOPE_FATAL, 21),
-        IS(FWDSCOPE_BATCH_BATCHES, 1),   IS(FWDSCOPE_BATCH_INFLIGHT, 16),
-        IS(FWDSCOPE_LINES, 0),           IS(FWDSCOPE_PARSE_ERRORS, 4),
-        IS(FWDSCOPE_HEALTHY, 0),         IS(FWDSCOPE_FAILED, 5),
+        IS(FWDSCOPE_STRING, 1),        IS(FWDSCOPE_INT, 2),
+        IS(FWDSCOPE_DOUBLE, 3),        IS(FWDSCOPE_BOOL, 4),
+        IS(FWDSCOPE_SPAN_INTERNAL, 1), IS(FWDSCOPE_SPAN_SERVER, 2),
+        IS(FWDSCOPE_SPAN_CLIENT, 3),   IS(FWDSCOPE_SPAN_PRODUCER, 4),
+        IS(FWDSCOPE_SPAN_CONSUMER, 5), IS(FWDSCOPE_STATUS_UNSET, 0),
+        IS(FWDSCOPE_STATUS_OK, 1),     IS(FWDSCOPE_STATUS_ERROR, 2),
+        IS(FWDSCOPE_TRACE, 1),         IS(FWDSCOPE_DEBUG, 5),
+        IS(FWDSCOPE_INFO, 9),          IS(FWDSCOPE_WARN, 13),
+        IS(FWDSCOPE_ERROR, 17),        IS(FWDSCOPE_FATAL, 21),
+        IS(FWDSCOPE_BATCH_BATCHES, 1), IS(FWDSCOPE_BATCH_INFLIGHT, 16),
+        IS(FWDSCOPE_LINES, 0),         IS(FWDSCOPE_PARSE_ERRORS, 4),
+        IS(FWDSCOPE_HEALTHY, 0),       IS(FWDSCOPE_FAILED, 5),
     };
     COMPARE(numbers);
 }

@@ -292,11 +292,16 @@ static void test_corrupt_head(void **state)
         enum fws_record_word word;
         uint64_t value;
     } lies[] = {
-        {FWS_REC_LENGTH, 0},          {FWS_REC_LENGTH, 32},
-        {FWS_REC_LENGTH, 65},         {FWS_REC_LENGTH, CAPACITY / 2 + 8},
-        {FWS_REC_LENGTH, UINT64_MAX}, {FWS_REC_LENGTH, 11 * 64}, /* past the tail */
-        {FWS_REC_KIND, 0},            {FWS_REC_KIND, 99},
-        {FWS_REC_POSITION, 8},        {FWS_REC_NUMBER, 1},
+        {FWS_REC_LENGTH, 0},
+        {FWS_REC_LENGTH, 32},
+        {FWS_REC_LENGTH, 65},
+        {FWS_REC_LENGTH, CAPACITY / 2 + 8},
+        {FWS_REC_LENGTH, UINT64_MAX},
+        {FWS_REC_LENGTH, 11 * 64}, /* past the tail */
+        {FWS_REC_KIND, 0},
+        {FWS_REC_KIND, 99},
+        {FWS_REC_POSITION, 8},
+        {FWS_REC_NUMBER, 1},
         {FWS_REC_NUMBER, UINT64_MAX},
     };
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {

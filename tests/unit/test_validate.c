@@ -101,7 +101,7 @@ static void test_prefix_versions(void **state)
     (void)state;
     assert_int_equal(verdict_with(FWS_H_MAJOR, 0), FWS_MAJOR_OTHER);
     assert_int_equal(verdict_with(FWS_H_MAJOR, 2), FWS_MAJOR_OTHER);
-    assert_int_equal(verdict_with(FWS_H_MINOR, 7), FWS_OK);   /* only adds */
+    assert_int_equal(verdict_with(FWS_H_MINOR, 7), FWS_OK); /* only adds */
     assert_int_equal(verdict_with(FWS_H_COMPAT, ~UINT64_C(0)), FWS_OK);
     for (int bit = 0; bit < 64; bit++)
         assert_int_equal(verdict_with(FWS_H_INCOMPAT, UINT64_C(1) << bit), FWS_INCOMPAT_UNKNOWN);
@@ -328,9 +328,9 @@ static void test_directory_short_stride(void **state)
     static const struct {
         uint64_t kind, words;
     } least[] = {
-        {FWS_SECTION_RESOURCE, FWS_RES_WORDS},   {FWS_SECTION_INSTRUMENTS, FWS_I_WORDS},
-        {FWS_SECTION_PIPELINES, FWS_P_WORDS},    {FWS_SECTION_COMPONENTS, FWS_C_WORDS},
-        {FWS_SECTION_BATCHES, FWS_B_WORDS},      {FWS_SECTION_ACTIVE_SPANS, FWS_A_WORDS},
+        {FWS_SECTION_RESOURCE, FWS_RES_WORDS},     {FWS_SECTION_INSTRUMENTS, FWS_I_WORDS},
+        {FWS_SECTION_PIPELINES, FWS_P_WORDS},      {FWS_SECTION_COMPONENTS, FWS_C_WORDS},
+        {FWS_SECTION_BATCHES, FWS_B_WORDS},        {FWS_SECTION_ACTIVE_SPANS, FWS_A_WORDS},
         {FWS_SECTION_SPAN_RINGS, FWS_R_WORDS + 1}, {FWS_SECTION_LOG_RINGS, FWS_R_WORDS + 1},
         {FWS_SECTION_LANES, FWS_LANE_WORDS},
     };
@@ -519,15 +519,15 @@ static void attribute_refused(uint64_t head, size_t words)
 static void test_attribute_malformed(void **state)
 {
     (void)state;
-    attribute_refused(FWS_ATTR_HEAD(0, 1, 8), 40);                   /* no type */
-    attribute_refused(FWS_ATTR_HEAD(5, 1, 8), 40);                   /* an unknown type */
-    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 0, 8), 40);     /* no key */
-    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 1, 1025), 40);  /* too long */
+    attribute_refused(FWS_ATTR_HEAD(0, 1, 8), 40);                  /* no type */
+    attribute_refused(FWS_ATTR_HEAD(5, 1, 8), 40);                  /* an unknown type */
+    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 0, 8), 40);    /* no key */
+    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 1, 1025), 40); /* too long */
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 1, UINT32_MAX), 40);
-    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_INT, 1, 4), 40);        /* numbers have 8 bytes */
+    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_INT, 1, 4), 40); /* numbers have 8 bytes */
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_DOUBLE, 1, 16), 40);
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_BOOL, 1, 0), 40);
-    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 255, 0), 32);   /* the key ends outside */
+    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 255, 0), 32);       /* the key ends outside */
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 8, 8 * 8 + 1), 10); /* the value does */
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_INT, 8, 8), 2);
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_INT, 8, 8), 0); /* nothing there at all */

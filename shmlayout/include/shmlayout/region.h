@@ -74,7 +74,7 @@ enum fws_attach {
 /*
  * Opens and checks the region at path, O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC: a regular file,
  * sizes within limits, every block allocated, prefix and directory sound. Live (lock held): mapped
- * read-only. Dead: read into private memory. Fills out->prefix also on INCOMPATIBLE. Otherwise a
+ * read-only. Dead: read into private memory, or mapped when it is larger than 16 MiB. Fills out->prefix also on INCOMPATIBLE. Otherwise a
  * one-line reason in why.
  */
 enum fws_attach fws_view_attach(const char *path, struct fws_view *out, char *why, size_t cap);
