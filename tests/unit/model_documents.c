@@ -201,6 +201,7 @@ static void print_spans(struct arena *arena)
                         .output_start_unix_ns = UINT64_MAX};
     struct span root = span;
     memset(root.parent_id, 0, sizeof root.parent_id);
+    root.span_id[0] = 3;
     root.status = 0;
     root.name = "";
     const uint64_t word = (uint64_t)(uintptr_t)&span;

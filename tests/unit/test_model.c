@@ -1293,10 +1293,10 @@ static void a_span_without_ids_is_left_out(void **state)
 static void finished_spans_come_first_and_in_order(void **state)
 {
     struct fixture *f = *state;
-    const struct span active = sample_span();
-    struct span first = sample_span(), second = sample_span();
+    struct span active = sample_span(), first = sample_span(), second = sample_span();
     first.name = "first";
     second.name = "second";
+    active.span_id[1] = 1; /* another span than those that finished */
     uint64_t words[3];
     const struct record records[] = {record_of(RECORD_SPAN, &words[0], &first),
                                      record_of(RECORD_LOG, &words[1], &first), /* no span */
@@ -1317,6 +1317,33 @@ static void finished_spans_come_first_and_in_order(void **state)
     assert_string_equal(scope->spans[0]->name, "first");
     assert_string_equal(scope->spans[1]->name, "second");
     assert_string_equal(scope->spans[2]->name, "batch");
+}
+
+/* It entered the ring after its slot was read, or its slot was read before it was freed. */
+static void a_span_found_active_and_finished_has_finished(void **state)
+{
+    struct fixture *f = *state;
+    struct span actives[] = {sample_span(), sample_span(), sample_span()};
+    const struct span finished = sample_span();
+    actives[0].span_id[1] = 1;
+    actives[2].span_id[1] = 2;
+    uint64_t word;
+    const struct record record = record_of(RECORD_SPAN, &word, &finished);
+    const struct spans_part part = {.resource = f->resource,
+                                    .finished = &record,
+                                    .finished_count = 1,
+                                    .active = actives,
+                                    .active_count = 3,
+                                    .active_unix_ns = STARTED};
+    bool full = true;
+    TraceRequest *request = model_spans(f->arena, &part, 1, &full);
+    assert_non_null(request);
+    const Opentelemetry__Proto__Trace__V1__ScopeSpans *scope =
+        request->resource_spans[0]->scope_spans[0];
+    assert_int_equal(scope->n_spans, 3);
+    assert_memory_equal(scope->spans[0]->span_id.data, finished.span_id, 8);
+    assert_memory_equal(scope->spans[1]->span_id.data, actives[0].span_id, 8);
+    assert_memory_equal(scope->spans[2]->span_id.data, actives[2].span_id, 8);
 }
 
 /* ---- logs ---------------------------------------------------------------------------------------
@@ -1589,6 +1616,7 @@ int main(void)
         MODEL_TEST(what_we_say_of_an_active_span_wins_over_its_own_attribute),
         MODEL_TEST(a_span_without_ids_is_left_out),
         MODEL_TEST(finished_spans_come_first_and_in_order),
+        MODEL_TEST(a_span_found_active_and_finished_has_finished),
         MODEL_TEST(a_log_line_is_whole),
         MODEL_TEST(what_a_log_line_does_not_know_is_absent),
         MODEL_TEST(a_severity_text_stands_without_a_number),
