@@ -840,6 +840,7 @@ static void two_threads_on_one_span(void)
 }
 
 static _Atomic uint64_t shared_span; /* the handle that one thread ends and others still use */
+static fws_word stale_rounds;        /* times that the others used it */
 
 static void *stale_user(void *arg)
 {
@@ -849,6 +850,7 @@ static void *stale_user(void *arg)
         const struct fwdscope_log_record record = {.body = "x", .body_bytes = 1, .span = span};
         fwdscope_log_record(&record);
         fwdscope_span_end(fwdscope_span_child(span, "c", FWDSCOPE_SPAN_CLIENT, 0), 0);
+        fws_add(&stale_rounds, 1);
     }
     return NULL;
 }
@@ -874,8 +876,10 @@ static void spans_that_end_elsewhere(void)
     for (int i = 0; i < 20000; i++) {
         const fwdscope_span span = span_start();
         atomic_store_explicit(&shared_span, span.id, memory_order_release);
-        for (int pause = 0; pause < 50; pause++)
-            (void)fws_peek(&stop);
+        /* Now and then until one of the three has surely linked to it, mostly not so long. */
+        const uint64_t rounds = fws_peek(&stale_rounds);
+        while (i % 1000 == 999 && fws_peek(&stale_rounds) - rounds < 8) {
+        }
         fwdscope_span_end(span, 0);
     }
     fws_put(&stop, 1);

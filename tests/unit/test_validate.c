@@ -505,10 +505,10 @@ static void test_attribute_types(void **state)
     assert_int_equal(at, 15);
 }
 
-/* One malformed head in a block of 40 words: refused, and the index stays where it is. */
+/* One malformed head in a block of `words` words: refused, and the index stays where it is. */
 static void attribute_refused(uint64_t head, size_t words)
 {
-    uint64_t block[40] = {0};
+    uint64_t block[200] = {0};
     struct fws_attr a;
     size_t at = 0;
     block[0] = head;
@@ -519,11 +519,11 @@ static void attribute_refused(uint64_t head, size_t words)
 static void test_attribute_malformed(void **state)
 {
     (void)state;
-    attribute_refused(FWS_ATTR_HEAD(0, 1, 8), 40);                  /* no type */
-    attribute_refused(FWS_ATTR_HEAD(5, 1, 8), 40);                  /* an unknown type */
-    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 0, 8), 40);    /* no key */
-    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 1, 1025), 40); /* too long */
-    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 1, UINT32_MAX), 40);
+    attribute_refused(FWS_ATTR_HEAD(0, 1, 8), 40);                   /* no type */
+    attribute_refused(FWS_ATTR_HEAD(5, 1, 8), 40);                   /* an unknown type */
+    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 0, 8), 40);     /* no key */
+    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 1, 1025), 200); /* too long */
+    attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_STRING, 1, UINT32_MAX), 200);
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_INT, 1, 4), 40); /* numbers have 8 bytes */
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_DOUBLE, 1, 16), 40);
     attribute_refused(FWS_ATTR_HEAD(FWS_ATTR_BOOL, 1, 0), 40);
