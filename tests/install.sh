@@ -18,7 +18,7 @@ cat >"$work/user.c" <<'USER'
 
 int main(void)
 {
-    struct fwdscope_options options = {};
+    struct fwdscope_options options = {0};
     options.service_name = "stranger";
     if (!fwdscope_open(&options)) {
         fprintf(stderr, "%s\n", fwdscope_reason());
@@ -29,18 +29,19 @@ int main(void)
     return 0;
 }
 USER
-cp "$work/user.c" "$work/user.cpp"
+sed 's/{0}/{}/' "$work/user.c" >"$work/user.cpp"
 
 lib=$(dirname "$(find "$work/prefix" -name libfwdscope.a)")
 export PKG_CONFIG_PATH="$lib/pkgconfig" FWDSCOPE_DIR="$regions"
 flags="-Wall -Wextra -Wpedantic -Werror"
-cc -std=c2x $flags "$work/user.c" $(pkg-config --cflags fwdscope) "$lib/libfwdscope.a" -pthread -o "$work/static"
-cc -std=c2x $flags "$work/user.c" $(pkg-config --cflags --libs fwdscope) -o "$work/shared"
+cc -std=c11 $flags "$work/user.c" $(pkg-config --cflags fwdscope) "$lib/libfwdscope.a" -pthread -o "$work/static"
+cc -std=c11 $flags "$work/user.c" $(pkg-config --cflags --libs fwdscope) -o "$work/shared"
 c++ -std=c++17 $flags "$work/user.cpp" $(pkg-config --cflags --libs fwdscope) -o "$work/cxx"
 for program in static shared cxx; do
     LD_LIBRARY_PATH="$lib" "$work/$program"
     "$work/prefix/bin/fwdscope" dump "$regions"/*.fwdscope | grep -q hello
 done
-# Only the public names leave the shared library.
-others=$(nm -D --defined-only "$lib/libfwdscope.so" | awk '{print $3}' | grep -v '^fwdscope_' || true)
+# Only the public names leave the libraries.
+others=$({ nm -D --defined-only "$lib/libfwdscope.so"; nm -g --defined-only "$lib/libfwdscope.a"; } |
+    awk 'NF == 3 {print $3}' | grep -v '^fwdscope_' || true)
 [ -z "$others" ] || { echo "names that should be hidden: $others"; exit 1; }

@@ -14,9 +14,10 @@
  *   - Every call may be made from any thread, and from a signal handler unless it says otherwise.
  *     A forked child is inert until it opens a region of its own.
  *   - Strings are copied before the call returns. NULL reads as "". Limits: names, units and keys
- *     255 bytes, longer ones refused; descriptions 1,024, attribute values 1,024 and log lines
- *     16,384, longer ones cut at a UTF-8 boundary and counted; 32 attributes and 2 KiB of
- *     attributes a span, record or instrument, the rest dropped and counted.
+ *     255 bytes, longer ones refused; descriptions and queries 1,024, span names and status
+ *     messages 255, longer ones cut; attribute values 1,024 and log lines 16,384, longer ones cut
+ *     and counted (every cut is at a UTF-8 boundary); 32 attributes and 2 KiB of attributes a span,
+ *     record or instrument, the rest dropped and counted.
  *   - Times are nanoseconds since the Unix epoch; 0 means now where a time is asked for.
  *
  * C11, valid C++17. Needs libc and pthreads only.

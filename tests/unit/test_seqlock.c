@@ -83,6 +83,23 @@ static void test_read_is_refused_when_anything_was_written(void **state)
     assert_true(fws_seq_read_end(&seq, fws_seq_read_begin(&seq)));
 }
 
+/* A host that leaves the writer by siglongjmp() does not turn the sequence's meaning around. */
+static void test_a_write_after_one_that_was_left(void **state)
+{
+    (void)state;
+    uint64_t out[WORDS], retries = 0;
+    unit_write(3);
+    fws_seq_write_begin(&seq, &private_seq);
+    fws_publish(&words[0], 99);
+    fws_seq_write_begin(&seq, &private_seq); /* the next write of the same owner */
+    assert_int_equal(fws_peek(&seq) & 1, 1);
+    assert_false(fws_seq_copy(&seq, words, WORDS, out, &retries));
+    fws_seq_write_end(&seq, &private_seq);
+    unit_write(4);
+    assert_true(fws_seq_copy(&seq, words, WORDS, out, &retries));
+    assert_int_equal(out[0], 4);
+}
+
 static void test_sequence_crosses_overflow(void **state)
 {
     (void)state;
@@ -180,6 +197,7 @@ int main(void)
         cmocka_unit_test_setup(test_copy_of_a_unit_at_rest, unit_reset),
         cmocka_unit_test_setup(test_copy_gives_up_inside_a_write, unit_reset),
         cmocka_unit_test_setup(test_read_is_refused_when_anything_was_written, unit_reset),
+        cmocka_unit_test_setup(test_a_write_after_one_that_was_left, unit_reset),
         cmocka_unit_test_setup(test_sequence_crosses_overflow, unit_reset),
         cmocka_unit_test_setup(test_scribbled_sequence_heals, unit_reset),
         cmocka_unit_test_setup(test_two_threads, unit_reset),

@@ -16,7 +16,8 @@
 /* Opens the unit for writing: data words may follow, each by fws_publish(). */
 static inline void fws_seq_write_begin(fws_word *seq, uint64_t *private_seq)
 {
-    *private_seq += 1;
+    /* Odd whatever happened: a host may have left the writer in the middle by siglongjmp(). */
+    *private_seq |= 1;
     /* Relaxed is enough: each data word that follows is a release store, so a reader that sees one
      * of them sees this odd value too. PAIRS WITH fws_seq_read_end. */
     fws_put(seq, *private_seq);
