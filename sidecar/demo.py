@@ -5,12 +5,15 @@ Everything it starts is ended by it, by pid; everything it writes lies in two te
 directories that it removes. A forwarder that somebody kills stays dead: the demo goes on serving.
 """
 
+import signal
+
+# Until the loop takes the signals over there is nothing to remove: Ctrl-C just ends.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
 import json
 import os
-import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -20,6 +23,7 @@ import websockets
 
 BUILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "build")
 ROTATE_BYTES = 64 << 20  # the followed file is rotated, as a log is
+LOGS = ("/var/log/dpkg.log", "/var/log/dpkg.log.1")  # the first may have been rotated just now
 
 CONFIG = """\
 service_name: demo-forwarder
@@ -38,11 +42,16 @@ output:
 """
 
 
+def default_log():
+    filled = [log for log in LOGS if os.path.exists(log) and os.path.getsize(log) > 0]
+    return (filled or LOGS)[0]
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="sidecar/demo")
     parser.add_argument("--for", dest="seconds", type=float, default=None, metavar="SECONDS")
     parser.add_argument("--listen", default="127.0.0.1:9090", metavar="ADDR:PORT")
-    parser.add_argument("--log", default="/var/log/dpkg.log", metavar="FILE")
+    parser.add_argument("--log", default=default_log(), metavar="FILE")
     parser.add_argument("--rate", type=int, default=2000, metavar="LINES")
     arguments = parser.parse_args()
     if arguments.rate < 1 or (arguments.seconds is not None and arguments.seconds <= 0):
@@ -50,12 +59,16 @@ def parse_arguments():
     return arguments
 
 
-async def replay(source, target, rate):
-    """Appends the lines of source to target, over and over, `rate` a second."""
-    with open(source, "rb") as file:
+def read_lines(log):
+    with open(log, "rb") as file:
         lines = file.readlines()
     if not lines:
-        raise RuntimeError(f"{source} is empty: give another file with --log")
+        raise RuntimeError(f"{log} is empty: give another file with --log")
+    return lines
+
+
+async def replay(lines, target, rate):
+    """Appends the lines to target, over and over, `rate` a second."""
     at, began, written = 0, time.monotonic(), 0
     out = open(target, "ab", buffering=0)
     try:
@@ -242,14 +255,26 @@ async def end(process):
         await process.wait()
 
 
-async def run(arguments, files, regions):
+async def run(arguments, lines):
+    """The demo in directories of its own, until a signal or its time ends it."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # The region lies where a forwarder's does: on tmpfs.
+    with (
+        tempfile.TemporaryDirectory(prefix="fwdscope-demo.", ignore_cleanup_errors=True) as files,
+        tempfile.TemporaryDirectory(
+            prefix="fwdscope-demo.", dir="/dev/shm", ignore_cleanup_errors=True
+        ) as regions,
+    ):
+        return await show(arguments, lines, files, regions, stop)
+
+
+async def show(arguments, lines, files, regions, stop):
     log = os.path.join(files, "app.log")
     config = os.path.join(files, "forwarder.yaml")
     sink, seen = Sink(), Seen()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     port = await sink.start()
     open(log, "wb").close()
     with open(config, "w") as file:
@@ -271,7 +296,7 @@ async def run(arguments, files, regions):
         print(f"open http://{address}/   forwarder pid {forwarder.pid}, sidecar pid {sidecar.pid}")
         print(f"replaying {arguments.log} at {arguments.rate} lines/s; Ctrl-C ends", flush=True)
         work = [
-            replay(arguments.log, log, arguments.rate),
+            replay(lines, log, arguments.rate),
             watch(address, seen),
             report(address, seen, Cost(sidecar.pid)),
             pass_on(sidecar),
@@ -320,16 +345,11 @@ def judge(seen, sink, code):
 
 def main():
     arguments = parse_arguments()
-    files = tempfile.mkdtemp(prefix="fwdscope-demo.")
-    regions = tempfile.mkdtemp(prefix="fwdscope-demo.", dir="/dev/shm")
     try:
-        return asyncio.run(run(arguments, files, regions))
+        return asyncio.run(run(arguments, read_lines(arguments.log)))
     except (RuntimeError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    finally:
-        shutil.rmtree(files, ignore_errors=True)
-        shutil.rmtree(regions, ignore_errors=True)
 
 
 if __name__ == "__main__":

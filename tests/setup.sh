@@ -20,12 +20,16 @@ setup_packages() {
         sudo=sudo
     fi
     echo "installing$missing"
-    # The index first: a fresh machine has none, an old one may name versions that are gone.
+    setup_log=$(mktemp)
+    trap 'rm -f "$setup_log"; exit 130' INT TERM HUP
+    # The index first: a fresh machine has none, an old one may name versions that are gone. The
+    # lock may be held by a machine that is just updating itself.
     if ! { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q \
-        -y --no-install-recommends $missing; } >/tmp/fwdscope-setup.$$.log 2>&1; then
-        tail -20 /tmp/fwdscope-setup.$$.log >&2
-        echo "cannot install$missing; the whole log is /tmp/fwdscope-setup.$$.log" >&2
+        -y --no-install-recommends -o DPkg::Lock::Timeout=300 $missing; } >"$setup_log" 2>&1; then
+        tail -20 "$setup_log" >&2
+        echo "cannot install$missing; the whole log is $setup_log" >&2
         exit 1
     fi
-    rm -f /tmp/fwdscope-setup.$$.log
+    trap - INT TERM HUP
+    rm -f "$setup_log"
 }

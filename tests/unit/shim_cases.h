@@ -35,7 +35,7 @@ int case_dir_files(void); /* entries in it */
 struct fwdscope_options case_options(void);
 void case_open(void);
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct peek {
     struct fws_view view;

@@ -35,7 +35,7 @@ static char dir[64];
 static char path[128];
 static char why[512];
 
-/* ---- helpers -------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 static int dir_make(void **state)
 {
@@ -168,7 +168,7 @@ static int in_child(int (*body)(void))
     return WEXITSTATUS(status);
 }
 
-/* ---- creating ------------------------------------------------------------------------------- */
+/* ---- creating -------------------------------------------------------------------------------- */
 
 static void test_create_and_publish(void **state)
 {
@@ -383,7 +383,7 @@ static void test_no_memory_for_the_map(void **state)
     assert_int_equal(dir_empty(), 0);
 }
 
-/* ---- the lock ------------------------------------------------------------------------------- */
+/* ---- the lock -------------------------------------------------------------------------------- */
 
 static void test_lock_of_another_process(void **state)
 {
@@ -486,7 +486,7 @@ static void test_lock_is_not_inherited(void **state)
     close(grandchild_pipe[1]);
 }
 
-/* ---- attaching ------------------------------------------------------------------------------ */
+/* ---- attaching ------------------------------------------------------------------------------- */
 
 static enum fws_attach attach(struct fws_view *view)
 {
@@ -686,7 +686,7 @@ static void test_prefix_read(void **state)
     region_drop(&region);
 }
 
-/* ---- the guard ------------------------------------------------------------------------------ */
+/* ---- the guard ------------------------------------------------------------------------------- */
 
 struct sweep {
     const struct fws_view *view;

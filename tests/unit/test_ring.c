@@ -94,7 +94,7 @@ static uint64_t random_below(uint64_t n)
     return (random_state >> 33) % n;
 }
 
-/* ---- a writer and a reader in turn ---------------------------------------------------------- */
+/* ---- a writer and a reader in turn ----------------------------------------------------------- */
 
 static void test_empty(void **state)
 {
@@ -275,7 +275,7 @@ static void test_writer_trusts_nothing_in_the_region(void **state)
     assert_int_equal(fws_peek(&control[FWS_R_TAIL]), writer.tail);
 }
 
-/* ---- rings that lie ------------------------------------------------------------------------- */
+/* ---- rings that lie -------------------------------------------------------------------------- */
 
 /* A ring with ten records, the cursor at the first. */
 static void ring_with_ten(void)
@@ -397,7 +397,7 @@ static void test_noise(void **state)
     assert_true(results[FWS_RING_RECORD] > 0 && results[FWS_RING_CORRUPT] > 0);
 }
 
-/* ---- two threads ---------------------------------------------------------------------------- */
+/* ---- two threads ----------------------------------------------------------------------------- */
 
 enum { CONCURRENT_RECORDS = 300000 };
 

@@ -33,7 +33,7 @@ static void unit_write(uint64_t value)
     fws_seq_write_end(&seq, &private_seq);
 }
 
-/* ---- one thread ----------------------------------------------------------------------------- */
+/* ---- one thread ------------------------------------------------------------------------------ */
 
 static void test_sequence_counts_by_two(void **state)
 {
@@ -130,7 +130,7 @@ static void test_scribbled_sequence_heals(void **state)
     assert_int_equal(out[0], 2);
 }
 
-/* ---- two threads ---------------------------------------------------------------------------- */
+/* ---- two threads ----------------------------------------------------------------------------- */
 
 enum { ACCEPTED_WANTED = 200000, CHANGES_WANTED = 1000 };
 

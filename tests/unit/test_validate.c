@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-/* ---- prefix --------------------------------------------------------------------------------- */
+/* ---- prefix ---------------------------------------------------------------------------------- */
 
 enum { REGION_BYTES = 1 << 20 };
 
@@ -186,7 +186,7 @@ static void test_verdict_texts(void **state)
     }
 }
 
-/* ---- directory ------------------------------------------------------------------------------ */
+/* ---- directory ------------------------------------------------------------------------------- */
 
 /* Two entries: counters of 4 lanes and a config document, in a region of 1 MiB. */
 static uint64_t directory[FWS_SECTIONS_MAX * 9];
@@ -438,7 +438,7 @@ static void test_section_names(void **state)
     assert_string_equal(fws_section_name(UINT64_MAX), "unknown");
 }
 
-/* ---- sizes ---------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 static void test_inside(void **state)
 {
@@ -457,7 +457,7 @@ static void test_inside(void **state)
     assert_int_equal(fws_words_of(UINT64_MAX), UINT64_C(1) << 61);
 }
 
-/* ---- attributes ----------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------------ */
 
 static void test_attribute_types(void **state)
 {
@@ -567,7 +567,7 @@ static void test_attribute_noise(void **state)
     assert_true(taken > 1000);
 }
 
-/* ---- record heads --------------------------------------------------------------------------- */
+/* ---- record heads ---------------------------------------------------------------------------- */
 
 static uint64_t head[FWS_REC_WORDS];
 
