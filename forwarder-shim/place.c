@@ -88,7 +88,8 @@ static bool ends_with(const char *text, const char *end)
     return a >= b && strcmp(text + a - b, end) == 0;
 }
 
-/* A file that some writer died creating: nobody's, once its lock is free and it is old enough that
+/* A file that some writer died creating: nobody's once its lock is free. A writer locks its file
+ * before it gives it bytes, so one with bytes was locked; an empty one costs nothing and waits until
  * its writer cannot be between creating and locking it. */
 static void leftover_remove(int dirfd, const char *name)
 {
@@ -98,8 +99,10 @@ static void leftover_remove(int dirfd, const char *name)
     if (fd < 0)
         return;
     clock_gettime(CLOCK_REALTIME, &now);
+    /* The size before the lock: one that was locked when it had bytes is still locked, or dead. */
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-        now.tv_sec - st.st_ctim.tv_sec > LEFTOVER_AGE_S && fws_lock_ask(fd) == FWS_LOCK_FREE)
+        (st.st_size > 0 || now.tv_sec - st.st_ctim.tv_sec > LEFTOVER_AGE_S) &&
+        fws_lock_ask(fd) == FWS_LOCK_FREE)
         unlinkat(dirfd, name, 0);
     close(fd);
 }

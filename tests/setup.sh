@@ -22,10 +22,15 @@ setup_packages() {
     echo "installing$missing"
     setup_log=$(mktemp)
     trap 'rm -f "$setup_log"; exit 130' INT TERM HUP
-    # The index first: a fresh machine has none, an old one may name versions that are gone. The
-    # lock may be held by a machine that is just updating itself.
-    if ! { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q \
-        -y --no-install-recommends -o DPkg::Lock::Timeout=300 $missing; } >"$setup_log" 2>&1; then
+    # What a Ctrl-C left half-installed is finished first. The index next: a fresh machine has none,
+    # an old one may name versions that are gone. A machine that is just updating itself holds the
+    # lock for a while.
+    if ! {
+        $sudo env DEBIAN_FRONTEND=noninteractive dpkg --configure -a ||
+            echo "dpkg --configure -a failed; apt-get may mend it"
+        $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q \
+            -y --fix-broken --no-install-recommends -o DPkg::Lock::Timeout=300 $missing
+    } >"$setup_log" 2>&1; then
         tail -20 "$setup_log" >&2
         echo "cannot install$missing; the whole log is $setup_log" >&2
         exit 1

@@ -357,7 +357,12 @@ class Following(ForwarderTest):
         self.end(process)
 
     def test_from_end_reads_a_later_file_from_its_beginning(self):
-        process = self.start(self.config(input={"from": "end"}))
+        # The paths are looked for in their order: with the second found, the first was missing.
+        there = self.directory / "there.log"
+        there.touch()
+        paths = [str(self.log), str(there)]
+        process = self.start(self.config(input={"paths": paths, "from": "end"}))
+        self.said("follows")
         self.write("first\n")
         self.arrived(["first"])
         self.end(process)
