@@ -43,11 +43,11 @@ static const char *const secret_anywhere[] = {
     "csrf",          "xsrf",
     "jwt",           "jaas",
     "webhook",       "connectionstring",
-    "connstr",
+    "connstr",       "keypem",
 };
 static const char *const secret_at_end[] = {
     "auth", "pass",    "pw",    "signature", "sig",    "dsn",    "psk",    "otp",
-    "hmac", "hmackey", "creds", "cred",      "heckey", "saskey", "aeskey",
+    "hmac", "hmackey", "creds", "cred",      "heckey", "saskey", "aeskey", "sas",
 };
 static const char *const endpoint_anywhere[] = {
     "endpoint", "url",   "uri",    "host",        "broker", "address",  "addr",

@@ -11,9 +11,9 @@
  *     encryptionkey, masterkey, deploykey, sshkey, licensekey, licencekey, storagekey, writekey,
  *     ingestkey, instrumentationkey, sessionkey, sessionid, accesscode, authorization,
  *     authorisation, authentication, basicauth, oauth, bearer, cookie, csrf, xsrf, jwt, jaas,
- *     webhook, connectionstring, connstr; or
+ *     webhook, connectionstring, connstr, keypem; or
  *   - it ends with: auth, pass, pw, signature, sig, dsn, psk, otp, hmac, hmackey, creds, cred,
- *     heckey, saskey, aeskey;
+ *     heckey, saskey, aeskey, sas;
  * or when the word auth stands in it as it was written (auth_users, httpAuth; not author).
  */
 #ifndef FWDSCOPE_REDACT_SCRUB_H

@@ -144,6 +144,8 @@ static void test_secret_names(void **state)
     (void)state;
     static const char *const names[] = {
         "api_key",
+        "key_pem",
+        "sas",
         "apikey",
         "API-KEY",
         "apiKey",
