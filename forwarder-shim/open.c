@@ -497,15 +497,16 @@ static bool region_make(struct shim *shim, const struct fwdscope_options *option
 {
     char dir[PATH_MAX], name[128];
     bool no_space;
+    const bool keep_one = !options->drop_previous_life;
     if (!place_choose(options->directory, dir, sizeof dir, why, cap))
         return false;
-    uint64_t generation = place_clean(dir, instance, !options->drop_previous_life);
+    uint64_t generation = place_clean(dir, instance, keep_one, true);
     place_name(instance, generation, uuid, name, sizeof name);
     if (!fws_region_create(dir, name, plan->bytes, options->allow_disk, &shim->region, &no_space,
                            why, cap)) {
         if (!no_space)
             return false;
-        (void)place_clean(dir, instance, !options->drop_previous_life);
+        (void)place_clean(dir, instance, keep_one, false);
         if (!fws_region_create(dir, name, plan->bytes, options->allow_disk, &shim->region,
                                &no_space, why, cap))
             return false;
@@ -515,7 +516,10 @@ static bool region_make(struct shim *shim, const struct fwdscope_options *option
     resource_write(plan_words(plan, shim->region.words, FWS_SECTION_RESOURCE), options);
     const uint64_t seed[2] = {uuid[1] ^ UINT64_C(0x5851f42d4c957f2d), uuid[0]};
     shim_wire(shim, plan, seed);
-    return fws_region_publish(&shim->region, dir, name, why, cap);
+    if (!fws_region_publish(&shim->region, dir, name, why, cap))
+        return false;
+    (void)place_clean(dir, instance, keep_one, false);
+    return true;
 }
 
 static bool open_life(const struct fwdscope_options *options, char *why, size_t cap)

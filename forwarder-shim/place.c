@@ -89,8 +89,8 @@ static bool ends_with(const char *text, const char *end)
 }
 
 /* A file that some writer died creating: nobody's once its lock is free. A writer locks its file
- * before it gives it bytes, so one with bytes was locked; an empty one costs nothing and waits until
- * its writer cannot be between creating and locking it. */
+ * before it gives it bytes, so one with bytes was locked; an empty one costs nothing and waits
+ * until its writer cannot be between creating and locking it. */
 static void leftover_remove(int dirfd, const char *name)
 {
     struct stat st;
@@ -135,17 +135,23 @@ static bool life_read(int dirfd, const char *name, const char *instance, uint64_
     return dead;
 }
 
-uint64_t place_clean(const char *dir, const char *instance, bool keep_one)
+static void lives_swap(struct dead_life *a, struct dead_life *b)
+{
+    const struct dead_life old = *a;
+    *a = *b;
+    *b = old;
+}
+
+uint64_t place_clean(const char *dir, const char *instance, bool keep_one, bool keep_newest)
 {
     uint64_t newest = 0, generation;
-    struct dead_life kept = {.generation = 0}, life;
-    bool have_kept = false;
+    struct dead_life last = {.generation = 0}, crashed = {.generation = 0}, life;
     DIR *entries = opendir(dir);
     if (entries == NULL)
         return 1;
     struct dirent *entry;
     for (int seen = 0; seen < ENTRIES_MAX && (entry = readdir(entries)) != NULL; seen++) {
-        if (ends_with(entry->d_name, FWS_TEMP_SUFFIX))
+        if (entry->d_name[0] == '.' && ends_with(entry->d_name, FWS_FILE_SUFFIX FWS_TEMP_SUFFIX))
             leftover_remove(dirfd(entries), entry->d_name);
         if (!ends_with(entry->d_name, FWS_FILE_SUFFIX))
             continue;
@@ -154,16 +160,16 @@ uint64_t place_clean(const char *dir, const char *instance, bool keep_one)
             newest = generation;
         if (!dead)
             continue;
-        /* Of two crashed lives the newer one is the evidence; the other goes. */
-        if (keep_one && life.crashed && (!have_kept || life.generation > kept.generation)) {
-            if (have_kept)
-                unlinkat(dirfd(entries), kept.name, 0);
-            kept = life;
-            have_kept = true;
-        } else {
+        /* A swap takes the life at hand in and gives out the one that it beats, if there is one. */
+        if (keep_newest && life.generation > last.generation)
+            lives_swap(&life, &last);
+        if (keep_one && life.crashed && life.generation > crashed.generation)
+            lives_swap(&life, &crashed);
+        if (life.name[0] != '\0')
             unlinkat(dirfd(entries), life.name, 0);
-        }
     }
+    if (last.crashed && crashed.name[0] != '\0') /* the newer one is the evidence */
+        unlinkat(dirfd(entries), crashed.name, 0);
     closedir(entries);
     return newest + 1;
 }

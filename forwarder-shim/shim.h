@@ -218,8 +218,10 @@ uint64_t shim_now(void);
 /* Where regions of this process go: into out. False and why when there is no such place. */
 bool place_choose(const char *wanted, char *out, size_t out_cap, char *why, size_t cap);
 /* Looks at the regions of `instance` in dir, removes those that nobody needs (all but the newest
- * that crashed; that too unless keep_one), and says which generation comes next. */
-uint64_t place_clean(const char *dir, const char *instance, bool keep_one);
+ * that crashed; that too unless keep_one), and says which generation comes next. keep_newest: the
+ * newest life stays too, however it ended, because it alone tells the generation until the next
+ * region is there. */
+uint64_t place_clean(const char *dir, const char *instance, bool keep_one, bool keep_newest);
 /* INSTANCE.GENERATION.UUID8.fwdscope with the instance made fit for a file name. */
 void place_name(const char *instance, uint64_t generation, const uint64_t uuid[2], char *out,
                 size_t cap);

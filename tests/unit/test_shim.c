@@ -493,6 +493,42 @@ static void one_crashed_life_is_kept(void)
     CHECK_EQUAL(case_dir_files(), 1);
 }
 
+/* A writer that died in open leaves no memory behind: a file that has bytes was locked, so a free
+ * lock says at once that it is dead. An empty one may be somebody's who has yet to lock it. */
+static void file_of_a_dead_opener_goes(void)
+{
+    char dead[300], empty[300];
+    snprintf(dead, sizeof dead, "%s/.unit.7.00000000.fwdscope.creating", case_dir);
+    snprintf(empty, sizeof empty, "%s/.unit.8.00000000.fwdscope.creating", case_dir);
+    int fd = open(dead, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    CHECK(fd >= 0 && posix_fallocate(fd, 0, 65536) == 0);
+    close(fd);
+    fd = open(empty, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    close(fd);
+    case_open();
+    CHECK(access(dead, F_OK) != 0 && access(empty, F_OK) == 0);
+    CHECK_EQUAL(case_dir_files(), 2);
+}
+
+/* A life that was closed is removed only when the next region is there: an open that fails, or
+ * whose process dies, must not make the generation start again. */
+static void generation_survives_a_failed_open(void)
+{
+    struct fwdscope_options options = case_options();
+    struct rlimit before, limit;
+    CHECK_EQUAL(life_elsewhere(false, false), 1);
+    CHECK_EQUAL(life_elsewhere(false, false), 2);
+    CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    limit = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = before.rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(!fwdscope_open(&options));
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(generation_kept(2));
+    CHECK_EQUAL(life_elsewhere(false, false), 3);
+    CHECK_EQUAL(case_dir_files(), 1);
+}
+
 /* The lock of a closed life is free at once, so the next one of the same process removes it. */
 static void closed_lives_of_one_process_are_removed(void)
 {
@@ -1135,6 +1171,8 @@ int main(void)
         {"second close touches no descriptor", second_close_touches_no_descriptor},
         {"descriptors of the host are safe", descriptors_of_the_host_are_safe},
         {"one crashed life is kept", one_crashed_life_is_kept},
+        {"file of a dead opener goes", file_of_a_dead_opener_goes},
+        {"generation survives a failed open", generation_survives_a_failed_open},
         {"closed lives of one process are removed", closed_lives_of_one_process_are_removed},
         {"living regions are left alone", living_regions_are_left_alone},
         {"other files are left alone", other_files_are_left_alone},
