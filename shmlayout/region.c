@@ -249,6 +249,25 @@ enum fws_lock_state fws_lock_ask(int fd)
     return lock.l_type == F_UNLCK ? FWS_LOCK_FREE : FWS_LOCK_HELD;
 }
 
+/* Opens a file of somebody else's for reading: follows no link, waits for nobody. */
+static int open_foreign(int dirfd, const char *path)
+{
+    return above_stdio(openat(dirfd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+}
+
+enum fws_lock_state fws_lock_ask_file(const char *path)
+{
+    enum fws_lock_state state = FWS_LOCK_UNKNOWN;
+    struct stat st;
+    int fd = open_foreign(AT_FDCWD, path);
+    if (fd < 0)
+        return state;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        state = fws_lock_ask(fd);
+    close(fd);
+    return state;
+}
+
 static enum fws_attach attach_of_errno(int error)
 {
     switch (error) {
@@ -310,7 +329,7 @@ static bool read_whole(int fd, void *out, uint64_t bytes, uint64_t offset)
 enum fws_attach fws_prefix_read(int dirfd, const char *name, uint64_t prefix[FWS_H_PREFIX_WORDS],
                                 int *fd_out)
 {
-    int fd = above_stdio(openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    int fd = open_foreign(dirfd, name);
     if (fd < 0)
         return attach_of_errno(errno);
     struct stat st;
@@ -325,45 +344,85 @@ enum fws_attach fws_prefix_read(int dirfd, const char *name, uint64_t prefix[FWS
     return result;
 }
 
-/* A dead region up to this size is copied, so that nobody can take it away. A larger one is mapped:
- * a file that somebody put there must not cost the reader its memory. */
+/* A dead region with up to this much data is copied, so that nobody can take it away. A larger one
+ * is mapped: a file that somebody put there must not cost the reader its memory. */
 #define COPY_BYTES_MAX (UINT64_C(16) << 20)
 
-/* Makes view->words: a map of a live region, a private copy of a dead one. */
-static enum fws_attach view_load(struct fws_view *view, const struct stat *st, const char *path,
-                                 char *why, size_t cap)
+/* Reads the data of a file into untouched private memory. Holes stay untouched, so that a sparse
+ * file of any size costs its data only. False: the file ends before `bytes`, it has more data than
+ * is copied, or an error (errno; 0: the former). */
+static bool read_data(int fd, char *out, uint64_t bytes, uint64_t *copied)
 {
-    bool live = fws_lock_ask(view->fd) == FWS_LOCK_HELD;
-    if (live || view->bytes > COPY_BYTES_MAX) {
-        /* A hole would be allocated by our reading it, on the writer's account. */
-        if (live && (uint64_t)st->st_blocks * 512 < view->bytes) {
-            snprintf(why, cap, "%s: has holes: only %llu of %llu bytes are allocated", path,
-                     (unsigned long long)st->st_blocks * 512, (unsigned long long)view->bytes);
-            return FWS_ATTACH_CORRUPT;
-        }
-        char reason[160];
-        view->words = map_shared(view->fd, view->bytes, PROT_READ, reason, sizeof reason);
-        if (view->words == NULL) {
-            snprintf(why, cap, "%s: %s", path, reason);
-            return FWS_ATTACH_FAILED;
-        }
-        return FWS_ATTACH_OK;
+    struct stat st;
+    *copied = 0;
+    for (uint64_t at = 0; at < bytes;) {
+        off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+        if (data < 0 && errno != ENXIO)
+            return false;
+        if (data < 0 || (uint64_t)data >= bytes)
+            break; /* nothing but a hole to the end */
+        off_t hole = lseek(fd, data, SEEK_HOLE);
+        if (hole <= data)
+            return false;
+        const uint64_t end = (uint64_t)hole < bytes ? (uint64_t)hole : bytes;
+        *copied += end - (uint64_t)data;
+        errno = 0;
+        if (*copied > COPY_BYTES_MAX ||
+            !read_whole(fd, out + data, end - (uint64_t)data, (uint64_t)data))
+            return false;
+        at = end;
     }
-    void *copy =
-        mmap(NULL, (size_t)view->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    errno = 0;
+    return fstat(fd, &st) == 0 && (uint64_t)st.st_size >= bytes;
+}
+
+static enum fws_attach view_copy(struct fws_view *view, const char *path, char *why, size_t cap)
+{
+    void *copy = mmap(NULL, (size_t)view->bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (copy == MAP_FAILED) {
         snprintf(why, cap, "%s: no memory for a copy of %llu bytes", path,
                  (unsigned long long)view->bytes);
         return FWS_ATTACH_FAILED;
     }
-    if (!read_whole(view->fd, copy, view->bytes, 0)) {
+    if (!read_data(view->fd, copy, view->bytes, &view->copied_bytes)) {
         snprintf(why, cap, "%s: cannot be read whole: %s", path,
-                 errno != 0 ? strerror(errno) : "it was cut short meanwhile");
+                 errno != 0 ? strerror(errno) : "it changed meanwhile");
         munmap(copy, (size_t)view->bytes);
+        view->copied_bytes = 0;
         return FWS_ATTACH_CORRUPT;
     }
     view->words = copy;
     view->copied = true;
+    return FWS_ATTACH_OK;
+}
+
+/* Whether reading a hole through a map would allocate it, on somebody's account. */
+static bool holes_cost(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) != 0 || fs.f_type == TMPFS_MAGIC;
+}
+
+/* Makes view->words: a map of a live region, a private copy of a dead one. */
+static enum fws_attach view_load(struct fws_view *view, const struct stat *st, const char *path,
+                                 char *why, size_t cap)
+{
+    const uint64_t allocated = (uint64_t)st->st_blocks * 512;
+    char reason[160];
+
+    if (fws_lock_ask(view->fd) != FWS_LOCK_HELD && allocated <= COPY_BYTES_MAX)
+        return view_copy(view, path, why, cap);
+    if (allocated < view->bytes && holes_cost(view->fd)) {
+        snprintf(why, cap, "%s: has holes: only %llu of %llu bytes are allocated", path,
+                 (unsigned long long)allocated, (unsigned long long)view->bytes);
+        return FWS_ATTACH_CORRUPT;
+    }
+    view->words = map_shared(view->fd, view->bytes, PROT_READ, reason, sizeof reason);
+    if (view->words == NULL) {
+        snprintf(why, cap, "%s: %s", path, reason);
+        return FWS_ATTACH_FAILED;
+    }
     return FWS_ATTACH_OK;
 }
 
@@ -403,7 +462,7 @@ static enum fws_attach view_check(struct fws_view *view, const char *path, char 
 enum fws_attach fws_view_attach(const char *path, struct fws_view *out, char *why, size_t cap)
 {
     *out = (struct fws_view){.fd = -1};
-    int fd = above_stdio(open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    int fd = open_foreign(AT_FDCWD, path);
     if (fd < 0) {
         int error = errno;
         snprintf(why, cap, "%s: %s", path,
@@ -425,6 +484,7 @@ void fws_view_detach(struct fws_view *view)
         munmap((void *)(uintptr_t)view->words, (size_t)view->bytes);
     if (view->fd >= 0)
         close(view->fd);
+    view->copied_bytes = 0;
     view->words = NULL;
     view->fd = -1;
 }

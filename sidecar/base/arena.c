@@ -121,6 +121,11 @@ void *arena_array(struct arena *arena, size_t count, size_t item_bytes)
     return arena_alloc(arena, count * item_bytes);
 }
 
+size_t arena_bytes(const struct arena *arena)
+{
+    return arena != NULL ? arena->held : 0;
+}
+
 void arena_reset(struct arena *arena)
 {
     arena->current = NULL;

@@ -20,6 +20,9 @@ void *arena_alloc(struct arena *arena, size_t bytes);
 /* The same for count items of item_bytes each, overflow-checked. */
 void *arena_array(struct arena *arena, size_t count, size_t item_bytes);
 
+/* How many bytes it holds, taken or kept; 0 for NULL. */
+size_t arena_bytes(const struct arena *arena);
+
 /* Forgets everything that was taken; keeps the memory for the next round. */
 void arena_reset(struct arena *arena);
 

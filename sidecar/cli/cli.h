@@ -20,4 +20,10 @@ int inspect_main(int argc, char **argv);
 __attribute__((format(printf, 2, 3))) int cli_usage_error(const char *command, const char *format,
                                                           ...);
 
+/* The same for an option that getopt_long() just refused. */
+int cli_unknown_option(const char *command, char **argv);
+
+/* Text of a region on standard output: control characters become '?'. */
+void cli_print_safe(const char *text);
+
 #endif

@@ -77,29 +77,16 @@ static void print_time(const char *label, uint64_t unix_ns)
            (unsigned long long)(unix_ns % UINT64_C(1000000000) / 1000000));
 }
 
-/* Text of the region on a terminal: control characters become '?'. */
-static void print_safe(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        /* C1 controls are C2 80..9F in UTF-8: dangerous to terminals as well. */
-        bool c1 = c == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xa0;
-        putchar(c < 0x20 || c == 0x7f || c1 ? '?' : c);
-        if (c1)
-            text++;
-    }
-}
-
 static void print_attributes(const struct attribute *attributes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct attribute *a = &attributes[i];
         putchar(' ');
-        print_safe(a->key);
+        cli_print_safe(a->key);
         putchar('=');
         switch (a->type) {
         case ATTRIBUTE_STRING:
-            print_safe(a->string);
+            cli_print_safe(a->string);
             break;
         case ATTRIBUTE_INT:
             printf("%lld", (long long)a->integer);
@@ -127,7 +114,7 @@ static void print_pipelines(const struct life *life)
     for (size_t p = 0; p < snapshot->pipeline_count; p++) {
         const struct pipeline *pipeline = &snapshot->pipelines[p];
         fputs("\npipeline ", stdout);
-        print_safe(pipeline->name);
+        cli_print_safe(pipeline->name);
         printf("\n  batches %llu  rows %llu  in flight %llu  dropped %llu%s\n",
                (unsigned long long)pipeline->batches[BATCH_BATCHES],
                (unsigned long long)pipeline->batches[BATCH_ROWS],
@@ -137,7 +124,8 @@ static void print_pipelines(const struct life *life)
         for (size_t c = 0; c < pipeline->component_count; c++) {
             const struct component *component = &pipeline->components[c];
             printf("  %-9s ", roles[component->kind]);
-            print_safe(component->kind == COMPONENT_TRANSFORM ? component->type : component->name);
+            cli_print_safe(component->kind == COMPONENT_TRANSFORM ? component->type
+                                                                  : component->name);
             printf("  %s", health_name(policy_health(component->health)));
             print_count(component, COUNT_LINES, "lines");
             print_count(component, COUNT_BYTES, "bytes");
@@ -161,7 +149,7 @@ static void print_instruments(const struct life *life)
         double real;
         memcpy(&real, value, sizeof real);
         fputs("  ", stdout);
-        print_safe(instrument->name);
+        cli_print_safe(instrument->name);
         print_attributes(instrument->attributes, instrument->attribute_count);
         if (snapshot->values_absent[i] != 0)
             printf("  %s", snapshot->values_absent[i] == 2 ? "stale" : "not set");
@@ -186,10 +174,10 @@ static void print_span(const struct span *span, uint64_t until)
     print_time("  ", span->start_unix_ns);
     printf("  %8.1f ms  ",
            end > span->start_unix_ns ? (double)(end - span->start_unix_ns) / 1e6 : 0);
-    print_safe(span->name);
+    cli_print_safe(span->name);
     if (span->stage != NULL && span->stage[0] != '\0') {
         fputs("  stage ", stdout);
-        print_safe(span->stage);
+        cli_print_safe(span->stage);
     }
     print_attributes(span->attributes, span->attribute_count);
     putchar('\n');
@@ -214,7 +202,7 @@ static void print_records(const struct record_queue *queue, size_t max, enum rec
         } else if (kind == RECORD_LOG && record_decode_log(arena, &records[i], &log)) {
             print_time("  ", log.time_unix_ns != 0 ? log.time_unix_ns : log.observed_unix_ns);
             printf("  %2u  ", log.severity);
-            print_safe(log.body);
+            cli_print_safe(log.body);
             print_attributes(log.attributes, log.attribute_count);
             putchar('\n');
         }
@@ -230,14 +218,14 @@ static void print_text(const struct sampler *sampler)
     const struct snapshot *snapshot = life->snapshot;
     struct losses lost = life_losses(life);
     fputs("forwarder ", stdout);
-    print_safe(identity->service_name);
+    cli_print_safe(identity->service_name);
     fputs("  instance ", stdout);
-    print_safe(identity->instance);
+    cli_print_safe(identity->instance);
     printf("  generation %llu  pid %llu\n", (unsigned long long)identity->generation,
            (unsigned long long)identity->pid);
     print_time("started   ", identity->created_unix_ns);
     printf("\nwriter    %s: ", writer_state_name(life->verdict.state));
-    print_safe(life->verdict.reason);
+    cli_print_safe(life->verdict.reason);
     printf(
         "\nlost      spans %llu, log lines %llu; cut lines %llu; dropped attributes %llu, values "
         "%llu; refused registrations %llu\n",
@@ -307,10 +295,14 @@ static int dump_file(const char *path, enum format format)
     sampler.fleet.silent = true;
     sampler_tick(&sampler);
     int code = EXIT_ABSENT;
-    if (sampler.fleet.current_count > 0)
+    if (sampler.fleet.current_count > 0) {
         code = dump_print(&sampler, format);
-    else
+    } else if (sampler.fleet.trouble_reason[0] != '\0') { /* it is another one by now */
+        fprintf(stderr, "fwdscope dump: %s\n", sampler.fleet.trouble_reason);
+        code = EXIT_UNREADABLE;
+    } else {
         fprintf(stderr, "fwdscope dump: %s went away\n", path);
+    }
     sampler_free(&sampler);
     return code;
 }
@@ -328,8 +320,8 @@ int dump_main(int argc, char **argv)
             return EXIT_OK;
         }
         if (c != 'o')
-            return cli_usage_error("dump", c == ':' ? "%s needs a value" : "unknown option '%s'",
-                                   argv[optind - 1]);
+            return c == ':' ? cli_usage_error("dump", "%s needs a value", argv[optind - 1])
+                            : cli_unknown_option("dump", argv);
         if (strcmp(optarg, "text") == 0)
             format = FORMAT_TEXT;
         else if (strcmp(optarg, "json") == 0)

@@ -26,9 +26,13 @@ static void print_identity(const struct identity *identity)
     printf("layout      %u.%u (this program reads 1.x)\n", identity->major, identity->minor);
     printf("size        %llu bytes\n", (unsigned long long)identity->size_bytes);
     printf("uuid        %s\n", identity->uuid);
-    printf("service     %s %s\n", identity->service_name, identity->service_version);
-    printf("instance    %s, generation %llu\n", identity->instance,
-           (unsigned long long)identity->generation);
+    fputs("service     ", stdout);
+    cli_print_safe(identity->service_name);
+    putchar(' ');
+    cli_print_safe(identity->service_version);
+    fputs("\ninstance    ", stdout);
+    cli_print_safe(identity->instance);
+    printf(", generation %llu\n", (unsigned long long)identity->generation);
     printf("writer      pid %llu in pid namespace %llu, uid %llu, gid %llu\n",
            (unsigned long long)identity->pid, (unsigned long long)identity->pid_namespace,
            (unsigned long long)identity->uid, (unsigned long long)identity->gid);
@@ -92,7 +96,9 @@ static int inspect_file(const char *path)
     struct writer_verdict verdict;
     policy_judge_writer(identity, snapshot, 0, &verdict);
     print_sections(region);
-    printf("\nverdict     %s: %s\n", writer_state_name(verdict.state), verdict.reason);
+    printf("\nverdict     %s: ", writer_state_name(verdict.state));
+    cli_print_safe(verdict.reason);
+    putchar('\n');
     printf("holds       %zu instruments, %zu pipelines, %zu active spans\n",
            snapshot->instrument_count, snapshot->pipeline_count, snapshot->active_span_count);
     printf("lost        spans %llu, log lines %llu; cut lines %llu; attributes %llu; values %llu; "
@@ -117,7 +123,7 @@ int inspect_main(int argc, char **argv)
             fputs(help, stdout);
             return EXIT_OK;
         }
-        return cli_usage_error("inspect", "unknown option '%s'", argv[optind - 1]);
+        return cli_unknown_option("inspect", argv);
     }
     if (optind == argc)
         return cli_usage_error("inspect", "no region file given");

@@ -2,6 +2,7 @@
 /* fwdscope: which command. */
 #include "cli.h"
 
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,15 @@ int cli_usage_error(const char *command, const char *format, ...)
     va_end(args);
     fprintf(stderr, "; try fwdscope %s%s--help\n", command, command[0] != '\0' ? " " : "");
     return EXIT_USAGE;
+}
+
+int cli_unknown_option(const char *command, char **argv)
+{
+    /* Of letters in a row, as in -xyz, getopt tells which; a long option it only passes by. */
+    const char *last = argv[optind - 1];
+    if (optopt > ' ' && strncmp(last, "--", 2) != 0)
+        return cli_usage_error(command, "unknown option '-%c'", optopt);
+    return cli_usage_error(command, "unknown option '%s'", last);
 }
 
 int main(int argc, char **argv)

@@ -12,12 +12,13 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -26,6 +27,8 @@ enum {
     TOKEN_BYTES_MAX = 4096,
     STOP_MS_MAX = 3000, /* for streams to close; the whole stop stays under 5 s */
     DESCRIPTORS_MAX = 65536,
+    CONNECTIONS_MIN = 8,
+    CONNECTIONS_MAX = 1024,
 };
 
 struct serve_options {
@@ -45,7 +48,7 @@ static const char help[] =
     "Watches every region of a directory (or one file), waits for what is not there yet.\n"
     "\n"
     "  --dir DIR              directory of regions ($FWDSCOPE_DIR; else /run/fwdscope if it is\n"
-    "                         there; else /dev/shm/fwdscope-UID)\n"
+    "                         on tmpfs; else /dev/shm/fwdscope-UID)\n"
     "  --region FILE          one region file instead\n"
     "  --listen ADDR:PORT     HTTP and WebSocket (127.0.0.1:9090; port 0: any free one)\n"
     "  --probe-listen A:P     a second port with /live, /ready, /forwarder/live only, no token\n"
@@ -97,6 +100,8 @@ static bool parse_number(const char *text, unsigned max, unsigned *out)
 /* Sets one option by name; 0, or the exit code of a usage error. */
 static int option_set(struct serve_options *options, const char *name, const char *value)
 {
+    if (value != NULL && value[0] == '\0')
+        return cli_usage_error("serve", "--%s needs a value", name);
     if (strcmp(name, "dir") == 0) {
         options->dir = value;
     } else if (strcmp(name, "region") == 0) {
@@ -170,7 +175,7 @@ static int options_parse(struct serve_options *options, int argc, char **argv)
         if (c == ':')
             return cli_usage_error("serve", "%s needs a value", argv[optind - 1]);
         if (c != 0)
-            return cli_usage_error("serve", "unknown option '%s'", argv[optind - 1]);
+            return cli_unknown_option("serve", argv);
         code = option_set(options, long_options[index].name, optarg);
         if (strcmp(long_options[index].name, "region") == 0)
             file_flag = optarg;
@@ -193,12 +198,13 @@ static int options_parse(struct serve_options *options, int argc, char **argv)
     return code;
 }
 
-/* The directory that a shim with the same environment and uid would choose. */
+/* The directory that a shim with the same environment and uid would choose; it may be another's to
+ * write, so that is not asked. */
 static const char *default_directory(void)
 {
     static char dir[64];
-    struct stat st;
-    if (stat("/run/fwdscope", &st) == 0 && S_ISDIR(st.st_mode))
+    struct statfs fs;
+    if (statfs("/run/fwdscope", &fs) == 0 && fs.f_type == TMPFS_MAGIC)
         return "/run/fwdscope";
     snprintf(dir, sizeof dir, "/dev/shm/fwdscope-%u", (unsigned)geteuid());
     return dir;
@@ -246,6 +252,7 @@ struct server {
     struct event_base *base;
     struct event *tick, *drain, *term, *interrupt;
     unsigned clients_max;
+    rlim_t descriptors;
     bool expose_config;
 };
 
@@ -339,13 +346,25 @@ static void on_libevent_message(int severity, const char *message)
         log_line(LOG_LEVEL_WARN, "libevent: %s", message);
 }
 
-static void descriptors_clamp(void)
+/* As many descriptors as may be had; libwebsockets sizes a table by them. Returns how many. */
+static rlim_t descriptors_set(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > DESCRIPTORS_MAX) {
-        limit.rlim_cur = DESCRIPTORS_MAX; /* libwebsockets sizes a table by it */
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    const rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+}
+
+/* HTTP connections at once, on each port: a flood of them leaves descriptors for the other port,
+ * for streams and for regions. */
+static unsigned connections_max(rlim_t descriptors)
+{
+    const rlim_t share = descriptors / 8;
+    return share < CONNECTIONS_MIN   ? CONNECTIONS_MIN
+           : share > CONNECTIONS_MAX ? CONNECTIONS_MAX
+                                     : (unsigned)share;
 }
 
 static struct event_base *base_new(void)
@@ -413,7 +432,7 @@ static bool server_start(struct server *server, const struct serve_options *opti
         .allow_host_count = options->allow_host_count,
         .token = token,
         .insecure_bind = options->insecure_bind,
-        .connections_max = 1024,
+        .connections_max = connections_max(server->descriptors),
         .header_deadline_s = 10,
         .provider = {.arg = server,
                      .body = http_body,
@@ -455,7 +474,7 @@ int serve_main(int argc, char **argv)
     server.clients_max = options.clients_max;
     signal(SIGPIPE, SIG_IGN);
     event_set_log_callback(on_libevent_message);
-    descriptors_clamp();
+    server.descriptors = descriptors_set();
 
     code = EXIT_RUNTIME;
     if (server_start(&server, &options, token, why, sizeof why)) {

@@ -217,13 +217,13 @@ static int check_origin(const struct gate_policy *policy, const struct gate_requ
 
 /* ---- token ----------------------------------------------------------------------------------- */
 
-/* Looks at each given byte once, whatever it finds; wanted is not empty. */
+/* Looks at each given byte once, whatever it finds. */
 static bool token_equal(const char *wanted, const char *given, size_t given_bytes)
 {
     const size_t wanted_bytes = strlen(wanted);
     unsigned difference = wanted_bytes == given_bytes ? 0 : 1;
-    for (size_t i = 0; i < given_bytes; i++) {
-        difference |= (unsigned)(unsigned char)(wanted[i % wanted_bytes] ^ given[i]);
+    for (size_t i = 0; i < given_bytes; i++) { /* its NUL too, so that there always is a byte */
+        difference |= (unsigned)(unsigned char)(wanted[i % (wanted_bytes + 1)] ^ given[i]);
     }
     return difference == 0;
 }

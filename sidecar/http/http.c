@@ -246,6 +246,12 @@ static const struct route *route_find(const char *path)
 /* What is answered the same way on both listeners: true when that was it. */
 static bool answer_odd_requests(const struct http *http, const struct request *request)
 {
+    if (request->evhttp->major != 1) {
+        request->evhttp->major = 1; /* that of the answer, too */
+        request->evhttp->minor = 0;
+        reply_text(request->evhttp, 400, "only HTTP/1.x");
+        return true;
+    }
     if (!request->gate.get_or_head) {
         if (request_passes(http, request, GATE_PROBE)) {
             reply_header(request->evhttp, "Allow", "GET, HEAD");

@@ -9,8 +9,10 @@
 #include "server.h"
 
 #include "log.h"
+#include "reply.h"
 
 #include <errno.h>
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 #include <stdbool.h>
@@ -37,6 +39,7 @@ struct connection {
     struct bufferevent *bufferevent;  /* referenced until greeted */
     struct evhttp_connection *evhttp; /* NULL until greeted */
     uint64_t deadline_ms;
+    size_t nuls; /* bytes of value 0 that came so far */
     LIST_ENTRY(connection) link;
 };
 
@@ -144,6 +147,42 @@ static void connection_closed(struct evhttp_connection *evhttp, void *arg)
     connection_end(arg);
 }
 
+/* NULs of a buffer from a position on. */
+static size_t buffer_nuls(struct evbuffer *buffer, size_t from)
+{
+    struct evbuffer_ptr at;
+    size_t count = 0;
+    if (evbuffer_ptr_set(buffer, &at, from, EVBUFFER_PTR_SET) != 0) {
+        return 0;
+    }
+    for (at = evbuffer_search(buffer, "", 1, &at); at.pos >= 0;
+         at = evbuffer_search(buffer, "", 1, &at)) {
+        count++;
+        if (evbuffer_ptr_set(buffer, &at, 1, EVBUFFER_PTR_ADD) != 0) {
+            break;
+        }
+    }
+    return count;
+}
+
+/* Counts in what just came in, before evhttp takes it. */
+static void connection_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+{
+    if (info->n_added > 0) {
+        struct connection *connection = arg;
+        connection->nuls += buffer_nuls(input, info->orig_size - info->n_deleted);
+    }
+}
+
+/* Whether evhttp took a NUL: it reads strings only so far, and whoever stands before us may read
+ * them on. Behind the head a NUL is nobody's business here: it may be of a frame. */
+static bool connection_took_nul(const struct connection *connection)
+{
+    struct bufferevent *bufferevent = evhttp_connection_get_bufferevent(connection->evhttp);
+    return connection->nuls > 0 &&
+           connection->nuls > buffer_nuls(bufferevent_get_input(bufferevent), 0);
+}
+
 /* A new connection's bufferevent. evhttp makes one of its own when given NULL, unseen by us. */
 static struct bufferevent *server_bufferevent(struct event_base *base, void *arg)
 {
@@ -157,6 +196,9 @@ static struct bufferevent *server_bufferevent(struct event_base *base, void *arg
     bufferevent_set_max_single_write(bufferevent, SINGLE_WRITE_BYTES);
     bufferevent_setwatermark(bufferevent, EV_READ, 0, INPUT_BYTES_MAX);
     bufferevent_incref(bufferevent);
+    if (evbuffer_add_cb(bufferevent_get_input(bufferevent), connection_input, connection) == NULL) {
+        connection->nuls = 1; /* no memory: better not served than served unseen */
+    }
     connection->server = server;
     connection->bufferevent = bufferevent;
     connection_set_deadline(connection, server->limits.header_deadline_s);
@@ -233,6 +275,10 @@ static void server_request(struct evhttp_request *request, void *arg)
         if (connection->evhttp == evhttp) {
             connection_set_deadline(connection, ANSWER_DEADLINE_S);
             evhttp_request_set_on_complete_cb(request, request_answered, connection);
+            if (connection_took_nul(connection)) {
+                reply_text(request, 400, "a NUL in the request");
+                return;
+            }
             break;
         }
     }

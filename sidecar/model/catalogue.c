@@ -80,6 +80,8 @@ const struct catalogue_metric catalogue[] = {
      "Regions attached", NULL},
     {"fwdscope.sidecar.regions_refused", SOURCE_SELF, SELF(regions_refused), SERIES_GAUGE_UINT,
      "{region}", "Regions that are there and could not be attached", NULL},
+    {"fwdscope.sidecar.sections_refused", SOURCE_SELF, SELF(sections_refused), SERIES_GAUGE_UINT,
+     "{section}", "Sections of attached regions that are not served whole", NULL},
     {"fwdscope.sidecar.stream_clients", SOURCE_SELF, SELF(stream_clients), SERIES_GAUGE_UINT,
      "{client}", "Stream clients connected", NULL},
     {"fwdscope.sidecar.ticks_skipped", SOURCE_SELF, SELF(ticks_skipped), SERIES_SUM, "{tick}",

@@ -81,7 +81,7 @@ struct point_row *series_table_row(struct series_table *table, const struct iden
 /* The sidecar's own account, a second resource of every metrics document: `fwdscope.sidecar.*`. */
 struct self_figures {
     uint64_t ticks, tick_us, retries, stale, torn, spans_lost, logs_lost;
-    uint64_t regions, regions_refused, stream_clients, ticks_skipped;
+    uint64_t regions, regions_refused, sections_refused, stream_clients, ticks_skipped;
     struct process_figures process;
 };
 struct series_table *series_table_new_self(void);

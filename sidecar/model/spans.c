@@ -76,7 +76,9 @@ static Span *build_span(struct build *build, const struct span *span, bool activ
         return NULL;
     }
     const bool kind_known = span->kind >= KIND_INTERNAL && span->kind <= KIND_MAX;
-    out->name = (char *)span->name;
+    /* OTLP wants a name, and forwarders may have none to give. */
+    static const char unnamed[] = "unknown";
+    out->name = (char *)(span->name[0] != '\0' ? span->name : unnamed);
     out->kind = (SpanKind)(kind_known ? span->kind : KIND_INTERNAL);
     out->start_time_unix_nano = span->start_unix_ns;
     out->end_time_unix_nano = end_ns > span->start_unix_ns ? end_ns : span->start_unix_ns;

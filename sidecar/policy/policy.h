@@ -36,7 +36,7 @@ struct pipeline_window {
     uint64_t stalls;
 };
 /* Per component, in the order of pipeline.components: how long it has had a queue with depth > 0
- * and counted no line, in ns; 0: it moves, or has nothing waiting. */
+ * and delivered nothing, in ns; 0: it moves, or has nothing waiting. */
 struct pipeline_view {
     struct pipeline_window window;
     const uint64_t *stuck_ns;
@@ -46,8 +46,11 @@ struct forwarder_view {
     const struct identity *identity;
     const struct snapshot *snapshot;
     const struct writer_verdict *verdict;
+    struct losses lost; /* of this life: by the writer, in the rings, and in this program */
     const struct pipeline_view *pipelines; /* as many as snapshot.pipeline_count */
     const struct forwarder_view *previous; /* the life before this one, or NULL */
+    const struct section_report *sections; /* of its region */
+    size_t section_count;
 };
 
 /* A region file that is there but could not be attached. */

@@ -403,6 +403,29 @@ static void put_lost(struct buffer *out, const struct losses *lost)
     json_object_end(out);
 }
 
+/* What of the region is not served whole, "SECTION: why" each; nothing where all is well. */
+static void put_refused(struct buffer *out, const struct forwarder_view *forwarder)
+{
+    bool begun = false;
+    for (size_t i = 0; i < forwarder->section_count; i++) {
+        const struct section_report *section = &forwarder->sections[i];
+        char text[192];
+        if (section->refused == NULL) {
+            continue;
+        }
+        if (!begun) {
+            json_key(out, "refused");
+            json_array_begin(out);
+            begun = true;
+        }
+        (void)snprintf(text, sizeof text, "%s: %s", section->name, section->refused);
+        json_string(out, text);
+    }
+    if (begun) {
+        json_array_end(out);
+    }
+}
+
 static void put_region(struct buffer *out, const struct forwarder_view *forwarder)
 {
     const struct identity *identity = forwarder->identity;
@@ -414,7 +437,8 @@ static void put_region(struct buffer *out, const struct forwarder_view *forwarde
     put_text(out, "layout", layout);
     put_text(out, "uuid", identity->uuid);
     put_uint(out, "size_bytes", identity->size_bytes);
-    put_lost(out, &forwarder->snapshot->lost);
+    put_lost(out, &forwarder->lost);
+    put_refused(out, forwarder);
     json_object_end(out);
 }
 

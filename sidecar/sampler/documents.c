@@ -283,6 +283,18 @@ void documents_tick(struct documents *documents, const struct fleet *fleet,
     out->log_records = sent[SIGNAL_LOGS];
 }
 
+/* How many records or rows to try after `max` of them made `length` bytes: at most a share that
+ * would fit, so that even a long history takes few rounds, and one before none. */
+static size_t backlog_shrink(size_t max, size_t length, size_t budget)
+{
+    size_t most = max - max / 8 - 1;
+    if (length <= budget) /* too large to be written at all */
+        return max / 2;
+    size_t fitting = (size_t)((double)max * (double)budget / (double)length);
+    fitting = fitting > 0 ? fitting : 1;
+    return fitting < most ? fitting : most;
+}
+
 void documents_backlog(struct documents *documents, const struct fleet *fleet,
                        const struct self_series *self, uint64_t unix_ns, uint64_t seconds,
                        struct message *out[TICK_MESSAGES])
@@ -299,12 +311,13 @@ void documents_backlog(struct documents *documents, const struct fleet *fleet,
             .seconds = seconds,
             .max = signal == SIGNAL_METRICS ? BACKLOG_ROWS_MAX : BACKLOG_RECORDS_MAX,
         };
-        /* Half as much until it fits: at most 15 rounds. */
-        for (; scope.max > 0; scope.max /= 2) {
+        while (scope.max > 0) {
             uint64_t sent;
             bool full;
             bool built =
                 signal_build(documents, fleet, self, (enum signal)signal, &scope, &sent, &full);
+            if (scope.max == 1) /* the last try may take what the others leave */
+                budget = left;
             if (built && documents->json.length <= budget) {
                 out[signal] = message_new(documents->json.data, documents->json.length);
                 left -= documents->json.length;
@@ -312,6 +325,7 @@ void documents_backlog(struct documents *documents, const struct fleet *fleet,
             }
             if (!built && !full && !documents->json.failed)
                 break; /* nothing to say */
+            scope.max = backlog_shrink(scope.max, built ? documents->json.length : 0, budget);
         }
     }
 }

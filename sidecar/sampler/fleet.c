@@ -6,9 +6,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 enum { SCAN_ENTRIES_MAX = 65536 };
 static const char region_suffix[] = ".fwdscope";
@@ -16,7 +19,11 @@ static const char region_suffix[] = ".fwdscope";
 void fleet_init(struct fleet *fleet, const struct fleet_target *target,
                 const struct life_options *options)
 {
-    *fleet = (struct fleet){.target = *target, .options = *options};
+    struct rlimit limit;
+    *fleet = (struct fleet){.target = *target, .options = *options, .count_max = FLEET_REGIONS_MAX};
+    /* A region holds a descriptor; probes and streams need some too. */
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < FLEET_REGIONS_MAX)
+        fleet->count_max = (size_t)limit.rlim_cur / 2;
 }
 
 void fleet_free(struct fleet *fleet)
@@ -33,6 +40,31 @@ static uint64_t text_hash(uint64_t hash, const char *text)
     return hash;
 }
 
+/* Which file a path names: another one under the same name is another key. 0: it cannot be told. */
+static uint64_t file_key(const char *path)
+{
+    struct statx st;
+    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &st) != 0)
+        return 0;
+    /* Disks give an inode number to the next file at once: the birth tells them apart. */
+    const uint64_t born = (st.stx_mask & STATX_BTIME) != 0
+                              ? (uint64_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec
+                              : 0;
+    const uint64_t words[] = {st.stx_dev_major, st.stx_dev_minor, st.stx_ino, born};
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        hash = (hash ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
+    return hash | 1;
+}
+
+/* Stops at the largest number instead of beginning anew: a region may claim any. */
+static void total_add(uint64_t *total, uint64_t value)
+{
+    *total = value < UINT64_MAX - *total ? *total + value : UINT64_MAX;
+}
+
 static void totals_add(struct life_totals *totals, const struct life *life)
 {
     if (life->snapshot == NULL)
@@ -40,8 +72,8 @@ static void totals_add(struct life_totals *totals, const struct life *life)
     struct losses lost = life_losses(life);
     totals->retries += life->snapshot->retries;
     totals->torn += life->snapshot->torn;
-    totals->spans_lost += lost.spans;
-    totals->logs_lost += lost.logs;
+    total_add(&totals->spans_lost, lost.spans);
+    total_add(&totals->logs_lost, lost.logs);
 }
 
 struct life_totals fleet_totals(const struct fleet *fleet)
@@ -52,30 +84,83 @@ struct life_totals fleet_totals(const struct fleet *fleet)
     return totals;
 }
 
+size_t fleet_sections_refused(const struct fleet *fleet)
+{
+    size_t refused = 0;
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct section_report *sections;
+        const size_t count = region_sections(fleet->lives[i]->region, &sections);
+        for (size_t s = 0; s < count; s++)
+            refused += sections[s].refused != NULL;
+    }
+    return refused;
+}
+
 /* Frees a life that nobody needs and remembers its file, so that no scan attaches it again. */
 static void fleet_give_up(struct fleet *fleet, struct life *life)
 {
     totals_add(&fleet->gone, life);
-    fleet->given_up[fleet->given_up_next] = text_hash(1, life->identity->path);
-    fleet->given_up_next = (fleet->given_up_next + 1) % FLEET_REGIONS_MAX;
+    fleet->given_up[fleet->given_up_next] = life->file_key;
+    fleet->given_up_next = (fleet->given_up_next + 1) % FLEET_GIVEN_UP_MAX;
     life_free(&life);
 }
 
 /* ---- scan ------------------------------------------------------------------------------------ */
 
-/* Whether a path is attached, or was and is of no use any more. */
-static bool fleet_knows(const struct fleet *fleet, const char *path)
+/* Whether a file is attached, or was and is of no use any more. */
+static bool fleet_knows(const struct fleet *fleet, uint64_t key)
 {
-    uint64_t hash = text_hash(1, path);
-    for (size_t i = 0; i < FLEET_REGIONS_MAX; i++) {
-        if (fleet->given_up[i] == hash)
+    for (size_t i = 0; i < FLEET_GIVEN_UP_MAX; i++) {
+        if (fleet->given_up[i] == key)
             return true;
     }
     for (size_t i = 0; i < fleet->count; i++) {
-        if (strcmp(fleet->lives[i]->identity->path, path) == 0)
+        if (fleet->lives[i]->file_key == key)
             return true;
     }
     return false;
+}
+
+static bool life_is_dead(const struct life *life)
+{
+    return life->verdict.state == WRITER_EXITED || life->verdict.state == WRITER_CRASHED;
+}
+
+/* Gives up the oldest dead life. False: all of them live. What points to it is settled anew in the
+ * same tick. */
+static bool fleet_drop_oldest(struct fleet *fleet)
+{
+    size_t oldest = fleet->count;
+    for (size_t i = 0; i < fleet->count; i++) {
+        if (life_is_dead(fleet->lives[i]) &&
+            (oldest == fleet->count || fleet->lives[i]->identity->created_unix_ns <
+                                           fleet->lives[oldest]->identity->created_unix_ns))
+            oldest = i;
+    }
+    if (oldest == fleet->count)
+        return false;
+    struct life *gone = fleet->lives[oldest];
+    for (size_t i = 0; i < fleet->count; i++) {
+        if (fleet->lives[i]->previous == gone)
+            fleet->lives[i]->previous = NULL;
+    }
+    fleet->lives[oldest] = fleet->lives[--fleet->count];
+    fleet_give_up(fleet, gone);
+    return true;
+}
+
+/* Room for one more: evidence must not keep a running forwarder from being seen. */
+static bool fleet_make_room(struct fleet *fleet)
+{
+    return fleet->count < fleet->count_max || fleet_drop_oldest(fleet);
+}
+
+static size_t fleet_dead_bytes(const struct fleet *fleet)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        bytes += life_is_dead(fleet->lives[i]) ? life_bytes(fleet->lives[i]) : 0;
+    return bytes;
 }
 
 static enum attach_trouble trouble_of(enum attach_result result)
@@ -117,15 +202,28 @@ static void fleet_attach(struct fleet *fleet, const char *path)
 {
     char why[512] = "";
     enum attach_result result;
-    if (fleet_knows(fleet, path))
+    const uint64_t key = file_key(path);
+    if (key != 0 && fleet_knows(fleet, key))
         return;
-    if (fleet->count == FLEET_REGIONS_MAX) {
-        snprintf(why, sizeof why, "more than %d regions: not attached", FLEET_REGIONS_MAX);
-        trouble_note(fleet, TROUBLE_NONE, path, why);
+    const bool dead = region_is_dead(path);
+    if (dead && fleet->opened_bytes > FLEET_OPENED_BYTES_MAX)
+        return; /* the next scan is soon enough for evidence */
+    struct life *life = life_open(path, &fleet->options, &result, why, sizeof why);
+    if (life != NULL && file_key(path) != key) {
+        life_free(&life); /* replaced meanwhile: the next scan sees what is there then */
         return;
     }
-    struct life *life = life_open(path, &fleet->options, &result, why, sizeof why);
-    if (life != NULL) {
+    if (life != NULL && !fleet_make_room(fleet)) {
+        life_free(&life);
+        snprintf(
+            why, sizeof why,
+            "%s: %zu regions of running forwarders are attached, as many as this process takes "
+            "(256, or half of `ulimit -n`)",
+            path, fleet->count);
+        trouble_note(fleet, TROUBLE_NONE, path, why);
+    } else if (life != NULL) {
+        life->file_key = key;
+        fleet->opened_bytes += dead ? life_bytes(life) : 0;
         fleet->lives[fleet->count++] = life;
         if (fleet->silent)
             return;
@@ -143,9 +241,13 @@ static void directory_scan(struct fleet *fleet)
     DIR *dir = opendir(fleet->target.dir);
     if (dir == NULL) {
         int error = errno;
-        if (error != ENOENT)
+        if (error != ENOENT) {
+            char why[512];
+            snprintf(why, sizeof why, "%s: %s%s", fleet->target.dir, strerror(error),
+                     error == EACCES ? ": let the sidecar's user or group read it" : "");
             trouble_note(fleet, error == EACCES ? TROUBLE_DENIED : TROUBLE_NONE, fleet->target.dir,
-                         strerror(error));
+                         why);
+        }
         return;
     }
     const struct dirent *entry;
@@ -179,6 +281,7 @@ void fleet_scan(struct fleet *fleet)
     fleet->trouble = TROUBLE_NONE;
     fleet->trouble_path[0] = fleet->trouble_reason[0] = '\0';
     fleet->refused = 0;
+    fleet->opened_bytes = 0;
     if (fleet->target.file != NULL)
         fleet_attach(fleet, fleet->target.file);
     else
@@ -188,7 +291,7 @@ void fleet_scan(struct fleet *fleet)
 
 /* ---- current and previous -------------------------------------------------------------------- */
 
-/* Newest first within an instance. */
+/* Newest first within an instance; of a region and its copies the living one first. */
 static int lives_compare(const void *a, const void *b)
 {
     const struct identity *x = (*(struct life *const *)a)->identity;
@@ -200,18 +303,17 @@ static int lives_compare(const void *a, const void *b)
         return x->generation > y->generation ? -1 : 1;
     if (x->created_unix_ns != y->created_unix_ns)
         return x->created_unix_ns > y->created_unix_ns ? -1 : 1;
-    return strcmp(x->uuid, y->uuid);
-}
-
-static bool life_is_dead(const struct life *life)
-{
-    return life->verdict.state == WRITER_EXITED || life->verdict.state == WRITER_CRASHED;
+    order = strcmp(x->uuid, y->uuid);
+    return order != 0
+               ? order
+               : life_is_dead(*(struct life *const *)a) - life_is_dead(*(struct life *const *)b);
 }
 
 /*
  * Of each instance the newest life is current; an older one that is dead becomes the previous life
- * of the current one, older dead ones are given up. An older one that lives is a second forwarder
- * with the same name: current too, because nobody may vanish from view while it runs.
+ * of the current one, older dead ones are given up, and so is a copy of the current one's file. An
+ * older one that lives is a second forwarder with the same name: current too, because nobody may
+ * vanish from view while it runs.
  */
 static void fleet_settle(struct fleet *fleet)
 {
@@ -230,7 +332,8 @@ static void fleet_settle(struct fleet *fleet)
             fleet->current[fleet->current_count++] = life;
             if (same)
                 life->previous = NULL;
-        } else if (head->previous == NULL) {
+        } else if (head->previous == NULL &&
+                   strcmp(head->identity->uuid, life->identity->uuid) != 0) {
             head->previous = life;
             life->previous = NULL;
             life_end_before(life, head->identity->created_unix_ns);
@@ -261,6 +364,8 @@ void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns)
         }
     }
     fleet->count = kept;
+    while (fleet_dead_bytes(fleet) > FLEET_DEAD_BYTES_MAX && fleet_drop_oldest(fleet))
+        continue; /* evidence must not cost more memory than it is worth */
     fleet_settle(fleet);
 }
 

@@ -9,7 +9,13 @@
 
 #include "life.h"
 
-enum { FLEET_REGIONS_MAX = 256 };
+enum { FLEET_REGIONS_MAX = 256, FLEET_GIVEN_UP_MAX = 4096 };
+
+/* Evidence is bounded: what a scan opens of dead regions before it leaves the others to the next,
+ * and what all dead lives hold before the oldest gives way. Of a dead region the copy goes once it
+ * was read, two ticks later; readings and records stay. */
+#define FLEET_OPENED_BYTES_MAX ((size_t)64 << 20)
+#define FLEET_DEAD_BYTES_MAX   ((size_t)256 << 20)
 
 /* Where to look. Exactly one of the two is set. */
 struct fleet_target {
@@ -26,13 +32,14 @@ struct fleet {
     struct fleet_target target;
     struct life_options options;
     struct life *lives[FLEET_REGIONS_MAX];
-    size_t count;
+    size_t count, count_max;
     struct life *current[FLEET_REGIONS_MAX]; /* sorted by instance */
     const struct forwarder_view *views[FLEET_REGIONS_MAX];
     size_t current_count;
     struct life_totals gone; /* of lives that were given up: totals never fall */
-    uint64_t given_up[FLEET_REGIONS_MAX]; /* hashes of paths of lives that are of no use any more */
+    uint64_t given_up[FLEET_GIVEN_UP_MAX]; /* file keys of lives that are of no use any more */
     size_t given_up_next;
+    size_t opened_bytes; /* by dead regions that this scan attached to */
     bool silent; /* log nothing: one-shot commands */
 
     enum attach_trouble trouble; /* the worst of what could not be attached at the last scan */
@@ -45,7 +52,9 @@ void fleet_init(struct fleet *fleet, const struct fleet_target *target,
                 const struct life_options *options);
 void fleet_free(struct fleet *fleet);
 
-/* Looks for regions that came; attaches up to FLEET_REGIONS_MAX. */
+/* Looks for regions that came; attaches up to FLEET_REGIONS_MAX, and no more than half of the
+ * process's descriptors are for. Where there is no room, the oldest dead life gives way. Of dead
+ * regions a scan takes a few, and leaves the others to the next ones. */
 void fleet_scan(struct fleet *fleet);
 
 /* Reads every life, then settles which are current and which are previous; lives older than that
@@ -54,6 +63,9 @@ void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns);
 
 /* Totals over every life there ever was. */
 struct life_totals fleet_totals(const struct fleet *fleet);
+
+/* How many sections of the attached regions are not served whole. */
+size_t fleet_sections_refused(const struct fleet *fleet);
 
 /* Drains every ring; returns how many records came. *fill_permille: the fullest ring found. */
 size_t fleet_drain(struct fleet *fleet, unsigned *fill_permille);

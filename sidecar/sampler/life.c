@@ -38,7 +38,7 @@ struct life *life_open(const char *path, const struct life_options *options,
 
 static void track_free(struct pipeline_track *track)
 {
-    free(track->last_lines);
+    free(track->last_progress);
     free(track->moved_mono_ns);
     free(track->stuck_ns);
 }
@@ -85,7 +85,8 @@ static bool tracks_grow(struct life *life, const struct snapshot *snapshot)
         size_t components = snapshot->pipelines[i].component_count;
         if (components <= track->component_count)
             continue;
-        uint64_t **const arrays[] = {&track->last_lines, &track->moved_mono_ns, &track->stuck_ns};
+        uint64_t **const arrays[] = {&track->last_progress, &track->moved_mono_ns,
+                                     &track->stuck_ns};
         for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++) {
             uint64_t *grown = realloc(*arrays[a], components * sizeof *grown);
             if (grown == NULL)
@@ -101,23 +102,36 @@ static bool tracks_grow(struct life *life, const struct snapshot *snapshot)
     return true;
 }
 
-/* How long each component has had work waiting and counted nothing. */
+/* What a component delivered: each of these only grows, so the sum moves when one of them does.
+ * False: it publishes none of them, so nobody can tell. */
+static bool component_progress(const struct component *component, uint64_t *progress)
+{
+    const uint32_t counted = 1u << COUNT_LINES | 1u << COUNT_BYTES;
+    *progress = component->counts[COUNT_LINES] + component->counts[COUNT_BYTES] +
+                component->last_success_unix_ns;
+    return (component->absent & counted) != counted || component->last_success_unix_ns != 0;
+}
+
+/* How long each component has had work waiting and delivered nothing. */
 static void track_stuck(struct pipeline_track *track, const struct pipeline *pipeline,
                         uint64_t mono_ns)
 {
     for (size_t c = 0; c < pipeline->component_count; c++) {
         const struct component *component = &pipeline->components[c];
         bool waiting = component->has_queue && component->queue_depth > 0;
-        if (!waiting || component->counts[COUNT_LINES] != track->last_lines[c]) {
-            track->last_lines[c] = component->counts[COUNT_LINES];
+        uint64_t progress;
+        bool told = component_progress(component, &progress);
+        if (!waiting || !told || progress != track->last_progress[c]) {
+            track->last_progress[c] = progress;
             track->moved_mono_ns[c] = mono_ns;
         }
         track->stuck_ns[c] = mono_ns - track->moved_mono_ns[c];
     }
 }
 
-/* The time that the pipeline spent over the last window_ns. Samples are kept a second apart at
- * least, so that a short interval does not shorten the window. */
+/* The time that the pipeline spent over the last window_ns, or since the reading before if that is
+ * longer ago. Samples are kept a second apart at least, so that a short interval does not shorten
+ * the window. */
 static void track_window(struct pipeline_track *track, const struct pipeline *pipeline,
                          uint64_t mono_ns, uint64_t window_ns, struct pipeline_window *out)
 {
@@ -134,7 +148,7 @@ static void track_window(struct pipeline_track *track, const struct pipeline *pi
     for (size_t i = 1; i <= track->count; i++) {
         const struct window_sample *sample =
             &track->samples[(track->next + WINDOW_SAMPLES - i) % WINDOW_SAMPLES];
-        if (mono_ns - sample->mono_ns > window_ns)
+        if (i > 1 && mono_ns - sample->mono_ns > window_ns)
             break;
         oldest = sample;
     }
@@ -188,6 +202,23 @@ static void rows_update(struct life *life, uint64_t unix_ns)
         row_queue_push(&life->rows, row);
 }
 
+/* A region may claim any number: what is added to it later must not make it begin anew. */
+static void raise_to(uint64_t *total, uint64_t value)
+{
+    value = value < INT64_MAX ? value : INT64_MAX;
+    *total = value > *total ? value : *total;
+}
+
+static void losses_update(struct losses *lost, const struct losses *now)
+{
+    raise_to(&lost->spans, now->spans);
+    raise_to(&lost->logs, now->logs);
+    raise_to(&lost->logs_cut, now->logs_cut);
+    raise_to(&lost->attributes_dropped, now->attributes_dropped);
+    raise_to(&lost->values_dropped, now->values_dropped);
+    raise_to(&lost->registrations_refused, now->registrations_refused);
+}
+
 void life_end_before(struct life *life, uint64_t unix_ns)
 {
     row_queue_end_before(&life->rows, unix_ns);
@@ -203,6 +234,7 @@ bool life_sample(struct life *life, const struct life_options *options, uint64_t
     bool first = life->snapshot == NULL;
     const struct snapshot *snapshot = region_sample(life->region, unix_ns, mono_ns);
     life->snapshot = snapshot;
+    losses_update(&life->lost, &snapshot->lost);
     if (first || snapshot->heartbeat_mark != life->heartbeat_mark) {
         life->heartbeat_mark = snapshot->heartbeat_mark;
         life->heartbeat_mono_ns = mono_ns;
@@ -212,6 +244,8 @@ bool life_sample(struct life *life, const struct life_options *options, uint64_t
     if (writer_is_dead(life->verdict.state) && life->dead_unix_ns == 0)
         life->dead_unix_ns = unix_ns;
     life->ended = life->drained_dry; /* this reading knows all that the last drain missed */
+    if (life->ended)
+        region_release(life->region);
     if (!tracks_update(life, options))
         return false;
     rows_update(life, unix_ns);
@@ -219,9 +253,11 @@ bool life_sample(struct life *life, const struct life_options *options, uint64_t
         .identity = life->identity,
         .snapshot = snapshot,
         .verdict = &life->verdict,
+        .lost = life_losses(life),
         .pipelines = life->pipeline_views,
         .previous = life->previous != NULL ? &life->previous->view : NULL,
     };
+    life->view.section_count = region_sections(life->region, &life->view.sections);
     life->fresh = true;
     return true;
 }
@@ -246,9 +282,15 @@ size_t life_drain(struct life *life)
     return count;
 }
 
+size_t life_bytes(const struct life *life)
+{
+    return sizeof *life + region_bytes(life->region) + life->rows.bytes +
+           (life->spans.capacity + life->logs.capacity) * sizeof(uint64_t);
+}
+
 struct losses life_losses(const struct life *life)
 {
-    struct losses losses = life->snapshot->lost;
+    struct losses losses = life->lost;
     losses.spans += life->spans.dropped;
     losses.logs += life->logs.dropped;
     return losses;

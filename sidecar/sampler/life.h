@@ -21,7 +21,7 @@ struct window_sample {
 struct pipeline_track {
     struct window_sample samples[WINDOW_SAMPLES]; /* circular; >= a minute at one a second */
     size_t next, count;
-    uint64_t *last_lines;   /* per component: the count that was last seen to move */
+    uint64_t *last_progress; /* per component: what it had delivered when that last moved */
     uint64_t *moved_mono_ns; /* and when, or when its queue was last empty */
     uint64_t *stuck_ns;
     size_t component_count;
@@ -29,6 +29,7 @@ struct pipeline_track {
 
 struct life {
     struct region *region;
+    uint64_t file_key; /* the fleet's: which file it is, whatever its name */
     const struct identity *identity;
     const struct snapshot *snapshot;
     struct writer_verdict verdict;
@@ -47,6 +48,7 @@ struct life {
     struct series_table *table;
     struct row_queue rows;
     struct record_queue spans, logs;
+    struct losses lost; /* by the forwarder and in the rings; never falls, whatever a region says */
     struct losses told; /* what the loss notices have told so far */
     unsigned fill_permille; /* of the fullest ring at the last drain */
 
@@ -78,6 +80,9 @@ void life_end_before(struct life *life, uint64_t unix_ns);
 
 /* Empties the rings into the history; returns how many records came. */
 size_t life_drain(struct life *life);
+
+/* How much memory it holds: what was read, and what is remembered. */
+size_t life_bytes(const struct life *life);
 
 /* Everything lost of this life: by the writer, in the rings, and here. */
 struct losses life_losses(const struct life *life);

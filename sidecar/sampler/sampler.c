@@ -94,6 +94,7 @@ static void self_sample(struct sampler *sampler)
         .logs_lost = totals.logs_lost,
         .regions = sampler->fleet.count,
         .regions_refused = sampler->fleet.refused,
+        .sections_refused = fleet_sections_refused(&sampler->fleet),
         .stream_clients = stats->stream_clients,
         .ticks_skipped = stats->ticks_skipped,
         .process = process_read_self(),

@@ -79,7 +79,8 @@ bool span_build(struct arena *arena, const struct span_words *words, struct span
     out->start_unix_ns = time_clamp(head[FWS_S_START_UNIX_NS]);
     out->attribute_count = FWS_SPAN_ATTRS(meta);
     out->attributes_dropped = FWS_SPAN_DROPPED(meta);
-    return out->name != NULL && out->message != NULL &&
+    /* The shim always writes a start: without one it is no span. */
+    return out->start_unix_ns != 0 && out->name != NULL && out->message != NULL &&
            attributes_build(arena, words->attributes, (size_t)head[FWS_S_ATTR_WORDS],
                             out->attribute_count, &out->attributes);
 }

@@ -267,6 +267,24 @@ enum attach_result region_open(const char *path, struct region **out, struct ide
     return ATTACH_OK;
 }
 
+bool region_is_dead(const char *path)
+{
+    return fws_lock_ask_file(path) == FWS_LOCK_FREE;
+}
+
+size_t region_bytes(const struct region *region)
+{
+    size_t bytes = sizeof *region + arena_bytes(region->catalogue.arena);
+    for (int i = 0; i < 2; i++)
+        bytes += arena_bytes(region->readings[i].arena) + arena_bytes(region->configs[i].arena);
+    return bytes + (size_t)region->view.copied_bytes;
+}
+
+void region_release(struct region *region)
+{
+    fws_view_detach(&region->view);
+}
+
 void region_close(struct region **region)
 {
     if (*region == NULL)

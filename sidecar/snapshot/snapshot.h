@@ -39,6 +39,16 @@ enum attach_result region_open(const char *path, struct region **out, struct ide
                                char *why, size_t cap);
 void region_close(struct region **region);
 
+/* Gives the file or its copy back once everything was read: what was read stays, but the region can
+ * neither be sampled nor drained any more. */
+void region_release(struct region *region);
+
+/* Whether there is a regular file at `path` that no writer holds: opening it would copy it. */
+bool region_is_dead(const char *path);
+
+/* How much private memory the region holds, the copy of a dead one included. */
+size_t region_bytes(const struct region *region);
+
 /* ---- what does not change in one life -------------------------------------------------------- */
 
 enum attribute_type {

@@ -21,8 +21,10 @@
 #include <unistd.h>
 
 enum {
-    /* Commands waiting at once; the thread takes them all within milliseconds. */
-    COMMANDS_MAX = 64,
+    /* So many commands wait without asking for memory; the thread takes them within ms. */
+    COMMANDS_KEPT = 64,
+    /* Ticks waiting at once, should the thread hang; what comes beyond is told as lost. */
+    TICKS_WAITING_MAX = 32,
     /* libwebsockets makes tables of as many entries as there may be descriptors. */
     DESCRIPTORS_MAX = 65536,
     /* Its default writes 4 KiB at a time and copies the rest; beyond any fragment of ours. */
@@ -30,6 +32,9 @@ enum {
     RECEIVE_BYTES = 1024,
     PING_AFTER_S = 20,
     HANG_UP_AFTER_S = 30,
+    /* Clients can make libwebsockets complain: so many of its lines in so long. */
+    LOG_LINES_MAX = 10,
+    LOG_WINDOW_MS = 10000,
 };
 
 enum command_kind { COMMAND_ADOPT, COMMAND_TICK, COMMAND_LOSS };
@@ -39,6 +44,16 @@ struct command {
     struct client *client;
     struct tick_messages tick;
     struct loss loss;
+};
+
+/*
+ * Commands in their order. Clients wait here only up to their cap, which their taker knows. One
+ * place is kept behind each of them, so that a tick can always be put or counted.
+ */
+struct row {
+    struct command *commands;
+    size_t count, capacity;
+    unsigned ticks;
 };
 
 struct stream {
@@ -53,10 +68,10 @@ struct stream {
     pthread_cond_t changed;
     bool running, stopping, dead;
     unsigned stop_max_ms;
-    struct command commands[COMMANDS_MAX];
-    size_t command_count;
+    struct row waiting;
 
     /* The stream thread's own. */
+    struct row taken; /* empty but within stream_drain */
     LIST_HEAD(, client) connected;
     struct client *adopting;
     bool closing, done;
@@ -69,6 +84,21 @@ static uint64_t now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Room for `more` commands beyond those that wait. False: no memory. */
+static bool row_reserve(struct row *row, size_t more)
+{
+    if (row->capacity - row->count >= more) {
+        return true;
+    }
+    const size_t capacity = 2 * row->capacity + more;
+    struct command *commands = realloc(row->commands, capacity * sizeof *commands);
+    if (commands != NULL) {
+        row->commands = commands;
+        row->capacity = capacity;
+    }
+    return commands != NULL;
 }
 
 /* ---- clients, on the stream thread ----------------------------------------------------------- */
@@ -204,22 +234,22 @@ static void stream_begin_close(struct stream *stream, unsigned max_ms)
                      (lws_usec_t)max_ms * LWS_US_PER_MS);
 }
 
-/* Takes all that the main thread handed over. */
+/* Takes all that the main thread handed over: the two rows change places. */
 static void stream_drain(struct stream *stream)
 {
-    struct command commands[COMMANDS_MAX];
     pthread_mutex_lock(&stream->mutex);
-    const size_t count = stream->command_count;
     const bool stopping = stream->stopping;
     const unsigned max_ms = stream->stop_max_ms;
-    memcpy(commands, stream->commands, count * sizeof commands[0]);
-    stream->command_count = 0;
+    struct row taken = stream->waiting;
+    stream->waiting = stream->taken;
+    stream->taken = taken;
     stream->running = true;
     pthread_cond_signal(&stream->changed);
     pthread_mutex_unlock(&stream->mutex);
-    for (size_t i = 0; i < count; i++) {
-        stream_run(stream, &commands[i]);
+    for (size_t i = 0; i < taken.count; i++) {
+        stream_run(stream, &taken.commands[i]);
     }
+    stream->taken.count = stream->taken.ticks = 0;
     if (stopping && !stream->closing) {
         stream_begin_close(stream, max_ms);
     }
@@ -260,10 +290,30 @@ static int stream_event(struct lws *wsi, enum lws_callback_reasons reason, void 
     }
 }
 
+/* Whether one more line may be written; the first of a window says how many were not. On the stream
+ * thread, and on the main thread only while that one does not run. */
+static bool stream_may_log(void)
+{
+    static uint64_t window_ms, lines;
+    const uint64_t now = now_ms();
+    if (window_ms == 0 || now - window_ms >= LOG_WINDOW_MS) {
+        if (lines > LOG_LINES_MAX) {
+            log_line(LOG_LEVEL_WARN, "libwebsockets: %llu further lines within %d s were left out",
+                     (unsigned long long)(lines - LOG_LINES_MAX), LOG_WINDOW_MS / 1000);
+        }
+        window_ms = now;
+        lines = 0;
+    }
+    return ++lines <= LOG_LINES_MAX;
+}
+
 static void stream_log(int level, const char *line)
 {
     /* Said by 4.1.6 at the level of errors whenever it adopts a socket. */
     if (strstr(line, "adopt_socket_readbuf: ") != NULL) {
+        return;
+    }
+    if (!stream_may_log()) {
         return;
     }
     const size_t length = strcspn(line, "\n");
@@ -378,8 +428,8 @@ static void stream_free(struct stream *stream)
     if (stream->context != NULL) {
         lws_context_destroy(stream->context); /* ends the clients that are left, by its callbacks */
     }
-    for (size_t i = 0; i < stream->command_count; i++) {
-        struct command *command = &stream->commands[i];
+    for (size_t i = 0; i < stream->waiting.count; i++) {
+        struct command *command = &stream->waiting.commands[i];
         if (command->kind == COMMAND_ADOPT) {
             client_free(&command->client);
         }
@@ -387,6 +437,8 @@ static void stream_free(struct stream *stream)
             message_unref(&command->tick.messages[m]);
         }
     }
+    free(stream->waiting.commands);
+    free(stream->taken.commands);
     pthread_cond_destroy(&stream->changed);
     pthread_mutex_destroy(&stream->mutex);
     free(stream);
@@ -404,6 +456,12 @@ struct stream *stream_start(const struct stream_options *options, char *why, siz
     LIST_INIT(&stream->connected);
     pthread_mutex_init(&stream->mutex, NULL);
     pthread_cond_init(&stream->changed, NULL);
+    if (!row_reserve(&stream->waiting, COMMANDS_KEPT) ||
+        !row_reserve(&stream->taken, COMMANDS_KEPT)) {
+        snprintf(why, cap, "out of memory");
+        stream_free(stream);
+        return NULL;
+    }
     if (!stream_create_context(stream, why, cap)) {
         stream_free(stream);
         return NULL;
@@ -442,20 +500,19 @@ void stream_stop(struct stream **stream_pointer, unsigned max_ms)
 /* ---- the main thread's side ---------------------------------------------------------------------
  */
 
-/* The last place is kept for ticks, so that one can always be put or counted. */
 static bool stream_put_client(struct stream *stream, struct client *client)
 {
     pthread_mutex_lock(&stream->mutex);
-    const bool put = stream->command_count < COMMANDS_MAX - 1 && !stream->dead;
+    struct row *row = &stream->waiting;
+    const bool put = !stream->dead && row_reserve(row, 2);
     if (put) {
-        stream->commands[stream->command_count++] =
-            (struct command){.kind = COMMAND_ADOPT, .client = client};
+        row->commands[row->count++] = (struct command){.kind = COMMAND_ADOPT, .client = client};
     }
     pthread_mutex_unlock(&stream->mutex);
     return put;
 }
 
-/* A full row ends with a tick or a loss: that and the new tick become one loss. */
+/* A tick or loss that waits, and a further tick, become one loss. */
 static void loss_merge(struct command *last, struct tick_messages *tick)
 {
     if (last->kind == COMMAND_TICK) {
@@ -474,12 +531,16 @@ static void loss_merge(struct command *last, struct tick_messages *tick)
 static void stream_put_tick(struct stream *stream, struct tick_messages *tick)
 {
     pthread_mutex_lock(&stream->mutex);
-    if (stream->command_count < COMMANDS_MAX) {
-        stream->commands[stream->command_count++] =
-            (struct command){.kind = COMMAND_TICK, .tick = *tick};
+    struct row *row = &stream->waiting;
+    if (row->ticks < TICKS_WAITING_MAX && row_reserve(row, 1)) {
+        row->commands[row->count++] = (struct command){.kind = COMMAND_TICK, .tick = *tick};
+        row->ticks++;
         memset(tick->messages, 0, sizeof tick->messages);
     } else {
-        loss_merge(&stream->commands[COMMANDS_MAX - 1], tick);
+        if (row->commands[row->count - 1].kind == COMMAND_ADOPT) {
+            row->commands[row->count++] = (struct command){.kind = COMMAND_LOSS};
+        }
+        loss_merge(&row->commands[row->count - 1], tick);
     }
     pthread_mutex_unlock(&stream->mutex);
 }

@@ -109,8 +109,9 @@ class Process:
 class Sidecar(Process):
     """`fwdscope serve` on a port of its own; constructed when it says that it serves."""
 
-    def __init__(self, scratch, *options, environment=None, listen="127.0.0.1:0"):
-        super().__init__([FWDSCOPE, "serve", "--listen", listen, *options], scratch, environment)
+    def __init__(self, scratch, *options, environment=None, listen="127.0.0.1:0", before=()):
+        super().__init__([*before, FWDSCOPE, "serve", "--listen", listen, *options], scratch,
+                         environment)
         wait_until(lambda: self.popen.poll() is not None or "serving http://" in self.errors(),
                    what="serving")
         found = re.search(r"serving http://([0-9.]+):([0-9]+)/", self.errors())

@@ -154,6 +154,29 @@ class Readiness(Case):
         patient.do("health", "out", 4)
         self.assert_state(sidecar, 503, "components_stopped", "alive")
 
+    def test_an_output_that_delivers_nothing(self):
+        """Work waiting and nothing delivered for 10 s is degraded, whatever it says of itself; one
+        that counts bytes and no lines does deliver."""
+        patient = self.patient()
+        sidecar = self.sidecar()
+        patient.pipeline()
+        patient.do("output", "bytes", "tcp")
+        patient.do("queue", "out", 7, 8)
+        patient.do("queue", "bytes", 3, 8)
+
+        def stuck():
+            patient.do("progress", "bytes", 0, 100)
+            return sidecar.ready()[1] == "components_degraded_but_operational"
+        harness.wait_until(stuck)
+        patient.do("progress", "bytes", 0, 100)
+        sidecar.await_tick()
+        pipeline, = sidecar.status()["pipelines"]
+        self.assertEqual([output["health"] for output in pipeline["outputs"]],
+                         ["degraded", "healthy"])
+        self.assertEqual(pipeline["bottleneck"]["stage"], "output")
+        self.assertIn("output out: queue 7/8, nothing delivered for 1",
+                      pipeline["bottleneck"]["reason"])
+
     def test_no_pipeline(self):
         self.patient()
         sidecar = self.sidecar()

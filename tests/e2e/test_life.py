@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Beginnings and ends: both start orders, kills of either process, a new life."""
 import os
+import pathlib
+import shutil
 import unittest
 
 import harness
@@ -55,6 +57,53 @@ class Start(Case):
         patient.pipeline()
         os.link(patient.path, path)
         sidecar.await_ready(200, "all_components_healthy")
+
+    def test_a_file_that_is_replaced(self):
+        """Another file under a known name is another region, dead or alive the one before."""
+        path = os.path.join(self.scratch, "one.fwdscope")
+        sidecar = self.sidecar("--region", path)
+        for generation, kill in ((1, True), (2, False), (3, False)):
+            patient = self.patient()
+            patient.pipeline()
+            if generation > 1:
+                os.unlink(path)
+            os.link(patient.path, path)
+            wait_until(lambda: sidecar.status()["writer"].get("generation") == generation)
+            self.assertEqual(sidecar.ready(), (200, "all_components_healthy"))
+            if kill:
+                patient.kill()
+                sidecar.await_ready(503, "writer_crashed")
+
+    def test_a_copy_of_a_living_region(self):
+        """Evidence that somebody puts aside in the same directory is no second forwarder."""
+        patient = self.patient()
+        patient.pipeline()
+        for name in ("0", "zz"):
+            shutil.copy(patient.path, os.path.join(self.dir, f"{name}.fwdscope"))
+        sidecar = self.sidecar()
+        sidecar.await_tick(3)
+        self.assertEqual(sidecar.ready(), (200, "all_components_healthy"))
+        self.assertNotIn("forwarders", sidecar.status())
+
+    def test_few_descriptors(self):
+        """Regions take half of them: probes are answered all the same."""
+        sidecar = self.sidecar(before=("prlimit", "--nofile=64"))
+        for i in range(40):
+            self.patient("--instance", f"i{i}", "--log-ring", 65536, "--lanes", 2)
+        wait_until(lambda: len(sidecar.status().get("forwarders", [])) == 32)
+        wait_until(lambda: "32 regions" in sidecar.errors())
+        sidecar.await_tick()
+        self.assertEqual(sidecar.get("/live").status, 200)
+
+    def test_dead_ones_give_way(self):
+        """More dead forwarders than there is room for do not hide one that runs."""
+        for i in range(40):
+            self.patient("--instance", f"i{i}", "--log-ring", 65536, "--lanes", 2).kill()
+        sidecar = self.sidecar(before=("prlimit", "--nofile=64"))
+        sidecar.await_tick()
+        self.patient("--instance", "zz").pipeline()
+        wait_until(lambda: sidecar.status()["forwarders"][-1]["instance"] == "zz")
+        self.assertEqual(len(sidecar.status()["forwarders"]), 32)
 
     def test_serving_means_answering(self):
         """The line that says so comes when the port answers: no attempt may fail after it."""
@@ -157,6 +206,18 @@ class ForwarderKilled(Case):
         for kind in ("metrics", "spans", "logs"):
             self.assertEqual(checker.check(harness.json.dumps(whole[kind]))[0], kind)
         self.check_documents([whole["metrics"]], [whole["spans"]], [whole["logs"]])
+
+    def test_a_dead_region_is_given_back(self):
+        """Once all of it was read, neither its pages nor its descriptor are held."""
+        patient = self.patient()
+        begin_batch(patient)
+        sidecar = self.sidecar()
+        maps = pathlib.Path(f"/proc/{sidecar.pid}/maps")
+        self.assertIn(patient.path, maps.read_text())
+        patient.kill()
+        wait_until(lambda: patient.path not in maps.read_text())
+        sidecar.await_tick(2)
+        self.check_status(sidecar.status(), patient)
 
     def check_status(self, status, patient):
         self.assertEqual((status["writer"]["state"], status["writer"]["pid"]),

@@ -686,9 +686,10 @@ static void the_sidecar_accounts_for_itself(void **state)
                                       .logs_lost = 7,
                                       .regions = 8,
                                       .regions_refused = 9,
-                                      .stream_clients = 10,
-                                      .ticks_skipped = 11,
-                                      .process = {true, 12, 13, 14}};
+                                      .sections_refused = 10,
+                                      .stream_clients = 11,
+                                      .ticks_skipped = 12,
+                                      .process = {true, 13, 14, 15}};
     f->rows[f->row_count++] = series_table_self_row(f->table, &self, STARTED + SECOND);
     assert_non_null(f->rows[0]);
     f->resource.identity = NULL;
@@ -702,6 +703,7 @@ static void the_sidecar_accounts_for_itself(void **state)
         "fwdscope.sidecar.logs_lost",
         "fwdscope.sidecar.regions",
         "fwdscope.sidecar.regions_refused",
+        "fwdscope.sidecar.sections_refused",
         "fwdscope.sidecar.stream_clients",
         "fwdscope.sidecar.ticks_skipped",
         "process.memory.rss",

@@ -98,13 +98,13 @@ static int set_up(void **state)
                                     .state = STATE_RUNNING,
                                     .close_reason = "",
                                     .pipelines = &f->pipeline,
-                                    .pipeline_count = 1,
-                                    .lost = {.spans = 1, .logs = 2, .logs_cut = 3}};
+                                    .pipeline_count = 1};
     f->verdict = (struct writer_verdict){
         .state = WRITER_ALIVE, .reason = "holds its lock", .heartbeat_age_ms = 12};
     f->forwarder = (struct forwarder_view){.identity = &f->identity,
                                            .snapshot = &f->snapshot,
                                            .verdict = &f->verdict,
+                                           .lost = {.spans = 1, .logs = 2, .logs_cut = 3},
                                            .pipelines = &f->pipeline_view};
     f->forwarders[0] = &f->forwarder;
     f->view = (struct status_view){.forwarders = f->forwarders,
@@ -291,6 +291,23 @@ static void the_signal_shows_when_known(void **state)
     assert_shows(text, "\"writer\":{\"state\":\"crashed\"");
     assert_shows(text, "\"generation\":2,\"signal\":11}");
     assert_shows(text, "\"ready\":{\"status\":\"not_ready\",\"reason\":\"writer_crashed\"");
+}
+
+static void refused_sections_are_named_and_only_they(void **state)
+{
+    struct fixture *f = *state;
+    const struct section_report sections[] = {
+        {.name = "strings"},
+        {.name = "instruments", .refused = "2 of 3 entries \"malformed\""},
+        {.name = "values", .refused = "outside the region"},
+    };
+    f->forwarder.sections = sections;
+    f->forwarder.section_count = 1;
+    assert_hides(status_body(f), "refused\":[");
+    f->forwarder.section_count = 3;
+    assert_shows(status_body(f),
+                 "\"registrations_refused\":0},\"refused\":[\"instruments: 2 of 3 entries "
+                 "\\\"malformed\\\"\",\"values: outside the region\"]},\"sampler\"");
 }
 
 /* ---- averages and rates -------------------------------------------------------------------------
@@ -590,6 +607,7 @@ int main(void)
         STATUS_TEST(last_batch_time_is_a_string),
         STATUS_TEST(a_stale_unit_says_so),
         STATUS_TEST(the_signal_shows_when_known),
+        STATUS_TEST(refused_sections_are_named_and_only_they),
         STATUS_TEST(no_batch_has_no_latency_and_zero_rows),
         STATUS_TEST(lines_out_is_the_maximum_over_the_outputs),
         STATUS_TEST(the_drop_rate_is_clamped),

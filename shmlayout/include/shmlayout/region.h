@@ -58,6 +58,7 @@ struct fws_view {
     uint64_t bytes;        /* of the region */
     int fd;                /* read-only */
     bool copied;           /* words is private memory */
+    uint64_t copied_bytes; /* so much of it: holes of the file cost none */
     uint64_t prefix[FWS_H_PREFIX_WORDS]; /* the checked copy */
 };
 
@@ -74,8 +75,8 @@ enum fws_attach {
 /*
  * Opens and checks the region at path, O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC: a regular file,
  * sizes within limits, every block allocated, prefix and directory sound. Live (lock held): mapped
- * read-only. Dead: read into private memory, or mapped when it is larger than 16 MiB. Fills out->prefix also on INCOMPATIBLE. Otherwise a
- * one-line reason in why.
+ * read-only. Dead: read into private memory, or mapped when it has more than 16 MiB of data. Fills
+ * out->prefix also on INCOMPATIBLE. Otherwise a one-line reason in why.
  */
 enum fws_attach fws_view_attach(const char *path, struct fws_view *out, char *why, size_t cap);
 void fws_view_detach(struct fws_view *view);
@@ -83,6 +84,8 @@ void fws_view_detach(struct fws_view *view);
 enum fws_lock_state { FWS_LOCK_UNKNOWN, FWS_LOCK_HELD, FWS_LOCK_FREE };
 /* Whether a writer holds the lock of the region on fd. Works across pid namespaces and uids. */
 enum fws_lock_state fws_lock_ask(int fd);
+/* The same of the regular file at path; UNKNOWN when there is none, or it cannot be opened. */
+enum fws_lock_state fws_lock_ask_file(const char *path);
 
 /*
  * Runs fn(arg), which reads the view's words; false when the file was cut short underneath
