@@ -403,23 +403,30 @@ static void put_lost(struct buffer *out, const struct losses *lost)
     json_object_end(out);
 }
 
+static void put_refusal(struct buffer *out, bool *begun, const char *what, const char *why)
+{
+    char text[192];
+    if (!*begun) {
+        json_key(out, "refused");
+        json_array_begin(out);
+        *begun = true;
+    }
+    (void)snprintf(text, sizeof text, "%s: %s", what, why);
+    json_string(out, text);
+}
+
 /* What of the region is not served whole, "SECTION: why" each; nothing where all is well. */
 static void put_refused(struct buffer *out, const struct forwarder_view *forwarder)
 {
     bool begun = false;
+    if (forwarder->snapshot->truncated) {
+        put_refusal(out, &begun, "region", "cut short: this is the last whole reading");
+    }
     for (size_t i = 0; i < forwarder->section_count; i++) {
         const struct section_report *section = &forwarder->sections[i];
-        char text[192];
-        if (section->refused == NULL) {
-            continue;
+        if (section->refused != NULL) {
+            put_refusal(out, &begun, section->name, section->refused);
         }
-        if (!begun) {
-            json_key(out, "refused");
-            json_array_begin(out);
-            begun = true;
-        }
-        (void)snprintf(text, sizeof text, "%s: %s", section->name, section->refused);
-        json_string(out, text);
     }
     if (begun) {
         json_array_end(out);

@@ -223,7 +223,8 @@ static void fleet_attach(struct fleet *fleet, const char *path)
         trouble_note(fleet, TROUBLE_NONE, path, why);
     } else if (life != NULL) {
         life->file_key = key;
-        fleet->opened_bytes += dead ? life_bytes(life) : 0;
+        if (dead) /* what is mapped may soon be remembered too */
+            fleet->opened_bytes += life_bytes(life) + region_mapped_bytes(life->region);
         fleet->lives[fleet->count++] = life;
         if (fleet->silent)
             return;

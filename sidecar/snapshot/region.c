@@ -280,6 +280,12 @@ size_t region_bytes(const struct region *region)
     return bytes + (size_t)region->view.copied_bytes;
 }
 
+size_t region_mapped_bytes(const struct region *region)
+{
+    const struct fws_view *view = &region->view;
+    return view->words != NULL && !view->copied ? (size_t)view->bytes : 0;
+}
+
 void region_release(struct region *region)
 {
     fws_view_detach(&region->view);

@@ -48,6 +48,8 @@ bool region_is_dead(const char *path);
 
 /* How much private memory the region holds, the copy of a dead one included. */
 size_t region_bytes(const struct region *region);
+/* How much of the file it maps instead. */
+size_t region_mapped_bytes(const struct region *region);
 
 /* ---- what does not change in one life -------------------------------------------------------- */
 

@@ -390,6 +390,9 @@ class Http(HostCase):
                      good + " folded: first\r\n\r\n" + "x",
                      "GET http://localhost/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
                      "GET /live HTTP/2.0\r\nHost: localhost\r\n\r\n",
+                     "GET /live HTTP/0.9\r\nHost: localhost\r\n\r\n",
+                     "GET /live HTTP/1.1\r\nHost: localhost\0.evil.example\r\n\r\n",
+                     good + "X: a\0b\r\n\r\n",
                      "\x00\x01\x02\x03 garbage garbage\r\n\r\n",
                      good + "".join(f"X-{i}: 1\r\n" for i in range(120)) + "\r\n",
                      good + "X-Long: " + "a" * 20000 + "\r\n\r\n"):
@@ -663,6 +666,28 @@ class Streaming(HostCase):
         self.assertEqual(kinds, ["backlog-metrics", "backlog-spans", "backlog-logs"])
         self.assertEqual({m["count"] for m in messages[:3]}, {7})
         Account(messages).check(self)
+
+    def test_a_burst_of_clients(self):
+        """More at once than the stream thread takes in one go: none is turned away, and one who
+        is there already loses nothing by it."""
+        host = Host("--interval-ms", "20", "--max-clients", "400")
+        with Stream(host.port) as early, dial(host.port) as asking:
+            head = f"GET {STREAM}?backlog=0 HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n"
+            waiting = [dial(host.port) for _ in range(300)]
+            os.kill(host.process.pid, signal.SIGSTOP)
+            for one in waiting:
+                one.sendall(head.encode())
+            os.kill(host.process.pid, signal.SIGCONT)
+            self.assertEqual([read_head(one)[0] for one in waiting], [101] * len(waiting))
+            asking.sendall(b"GET /admin/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            newest = json.loads(read_answer(asking).body)["tick"]
+            messages = early.read_until(lambda m: is_whole_tick_end(m) and m["tick"] > newest)
+            for one in waiting:
+                one.close()
+        host.stop()
+        account = Account(messages)
+        account.check(self)
+        self.assertEqual(account.losses, [])
 
     def test_backlog_default_and_none(self):
         with Stream(self.port) as stream:

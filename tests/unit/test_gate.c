@@ -291,6 +291,8 @@ static void test_token_equality(void **state)
     assert_false(gate_token_equal("abc", "ab"));
     assert_false(gate_token_equal("abc", "abcabc")); /* the wanted one repeats in the comparison */
     assert_false(gate_token_equal("abc", "abd"));
+    assert_false(gate_token_equal("", "abc"));
+    assert_true(gate_token_equal("", ""));
 }
 
 /* ---- upgrade --------------------------------------------------------------------------------- */

@@ -1292,6 +1292,13 @@ static void a_span_without_ids_is_left_out(void **state)
     assert_null(active_request(f, spans, 2, STARTED));
 }
 
+static void a_span_without_a_name_gets_one(void **state)
+{
+    struct span span = sample_span();
+    span.name = "";
+    assert_shows(active_text(*state, &span, STARTED), "\"name\":\"unknown\"");
+}
+
 static void finished_spans_come_first_and_in_order(void **state)
 {
     struct fixture *f = *state;
@@ -1617,6 +1624,7 @@ int main(void)
         MODEL_TEST(the_times_of_an_active_span_saturate),
         MODEL_TEST(what_we_say_of_an_active_span_wins_over_its_own_attribute),
         MODEL_TEST(a_span_without_ids_is_left_out),
+        MODEL_TEST(a_span_without_a_name_gets_one),
         MODEL_TEST(finished_spans_come_first_and_in_order),
         MODEL_TEST(a_span_found_active_and_finished_has_finished),
         MODEL_TEST(a_log_line_is_whole),

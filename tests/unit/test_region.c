@@ -666,6 +666,66 @@ static void test_attach_holes(void **state)
     peer_kill(&peer);
 }
 
+/* A dead region costs its data, not the size that it gives itself. */
+static void test_attach_sparse(void **state)
+{
+    (void)state;
+    struct fws_view view;
+    struct stat st;
+    region_bend(FWS_H_REGION_BYTES, FWS_REGION_BYTES_MAX, true);
+    assert_int_equal(truncate(path, (off_t)FWS_REGION_BYTES_MAX), 0);
+    assert_int_equal(stat(path, &st), 0);
+    const blkcnt_t blocks = st.st_blocks;
+    assert_int_equal(attach(&view), FWS_ATTACH_OK);
+    assert_true(view.copied);
+    assert_int_equal(view.bytes, FWS_REGION_BYTES_MAX);
+    assert_true(view.copied_bytes > 0 && view.copied_bytes <= BYTES);
+    assert_int_equal(fws_peek(&view.words[FWS_H_STATE]), FWS_STATE_RUNNING);
+    assert_int_equal(fws_peek(&view.words[FWS_REGION_BYTES_MAX / 8 - 1]), 0);
+    fws_view_detach(&view);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_blocks, blocks); /* no hole was filled by reading it */
+}
+
+/* With more data than is copied, and holes that a map would fill. */
+static void test_attach_sparse_and_large(void **state)
+{
+    (void)state;
+    const uint64_t data_bytes = UINT64_C(17) << 20;
+    struct fws_view view;
+    region_bend(FWS_H_REGION_BYTES, FWS_REGION_BYTES_MAX, true);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    if (ftruncate(fd, (off_t)FWS_REGION_BYTES_MAX) != 0 ||
+        posix_fallocate(fd, 0, (off_t)data_bytes) != 0) {
+        close(fd);
+        skip(); /* no room for it here */
+    }
+    attach_refused(FWS_ATTACH_CORRUPT, "has holes: only 17825792 of 1073741824 bytes");
+    close(fd);
+    region_bend(FWS_H_REGION_BYTES, data_bytes, true);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(posix_fallocate(fd, 0, (off_t)data_bytes), 0);
+    close(fd);
+    assert_int_equal(attach(&view), FWS_ATTACH_OK);
+    assert_false(view.copied);
+    fws_view_detach(&view);
+}
+
+static void test_lock_ask_file(void **state)
+{
+    (void)state;
+    assert_int_equal(fws_lock_ask_file(path), FWS_LOCK_UNKNOWN);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(fws_lock_ask_file(path), FWS_LOCK_UNKNOWN);
+    dir_empty();
+    struct peer peer = peer_start(NULL);
+    assert_int_equal(fws_lock_ask_file(path), FWS_LOCK_HELD);
+    peer_kill(&peer);
+    assert_int_equal(fws_lock_ask_file(path), FWS_LOCK_FREE);
+}
+
 static void test_prefix_read(void **state)
 {
     (void)state;
@@ -802,6 +862,9 @@ int main(void)
         cmocka_unit_test(test_attach_no_region),
         cmocka_unit_test(test_attach_bent),
         cmocka_unit_test(test_attach_holes),
+        cmocka_unit_test(test_attach_sparse),
+        cmocka_unit_test(test_attach_sparse_and_large),
+        cmocka_unit_test(test_lock_ask_file),
         cmocka_unit_test(test_prefix_read),
         cmocka_unit_test(test_guard),
         cmocka_unit_test(test_guard_of_a_copy),

@@ -1425,6 +1425,9 @@ static void test_records_malformed(void **state)
     assert_int_equal(span.start_unix_ns, INT64_MAX);
     assert_int_equal(span.end_unix_ns, INT64_MAX);
     assert_false(record_decode_log(arena, &record, &line));
+    words[FWS_S_START_UNIX_NS] = 0; /* every span has a start */
+    assert_false(record_decode_span(arena, &record, &span));
+    words[FWS_S_START_UNIX_NS] = 1;
     record.word_count = FWS_S_WORDS + 1; /* the message lies behind the end */
     assert_false(record_decode_span(arena, &record, &span));
     record.word_count = FWS_S_WORDS - 1;

@@ -308,6 +308,10 @@ static void refused_sections_are_named_and_only_they(void **state)
     assert_shows(status_body(f),
                  "\"registrations_refused\":0},\"refused\":[\"instruments: 2 of 3 entries "
                  "\\\"malformed\\\"\",\"values: outside the region\"]},\"sampler\"");
+    f->forwarder.section_count = 0;
+    f->snapshot.truncated = true;
+    assert_shows(status_body(f),
+                 "0},\"refused\":[\"region: cut short: this is the last whole reading\"]}");
 }
 
 /* ---- averages and rates -------------------------------------------------------------------------
