@@ -257,30 +257,40 @@ static uint64_t records_waiting(const struct fleet *fleet, enum signal signal)
     return count;
 }
 
-void documents_tick(struct documents *documents, const struct fleet *fleet,
-                    const struct self_series *self, uint64_t unix_ns, struct tick_messages *out)
+/* Everything of a signal that was drained is published, and every loss up to now is told with the
+ * log lines. */
+static void signal_advance(struct fleet *fleet, enum signal signal)
 {
-    const struct scope scope = {.unix_ns = unix_ns, .max = SIZE_MAX};
-    uint64_t sent[TICK_MESSAGES];
-    *out = (struct tick_messages){0};
-    for (int signal = SIGNAL_METRICS; signal <= SIGNAL_LOGS; signal++) {
-        bool full;
-        bool built =
-            signal_build(documents, fleet, self, (enum signal)signal, &scope, &sent[signal], &full);
-        if (built)
-            out->messages[signal] = message_new(documents->json.data, documents->json.length);
-        if (out->messages[signal] == NULL && (full || built || documents->json.failed)) {
-            /* Too large or no memory: nobody gets it, and everybody is told how much it was. */
-            uint64_t records =
-                signal == SIGNAL_METRICS ? 0 : records_waiting(fleet, (enum signal)signal);
-            log_line(LOG_LEVEL_ERROR, "a tick's document did not fit: %llu records are lost",
-                     (unsigned long long)records);
-            out->messages[signal] = documents_loss_notice(
-                NULL, 1, signal == SIGNAL_SPANS ? records : 0, signal == SIGNAL_LOGS ? records : 0);
+    for (size_t i = 0; i < fleet->count; i++) {
+        struct life *life = fleet->lives[i];
+        if (signal == SIGNAL_SPANS)
+            life->spans.published = life->spans.next;
+        if (signal == SIGNAL_LOGS) {
+            life->logs.published = life->logs.next;
+            life->told = life_losses(life);
         }
     }
-    out->spans = sent[SIGNAL_SPANS];
-    out->log_records = sent[SIGNAL_LOGS];
+}
+
+uint64_t documents_tick(struct documents *documents, struct fleet *fleet,
+                        const struct self_series *self, uint64_t unix_ns, enum signal signal,
+                        struct message **out)
+{
+    const struct scope scope = {.unix_ns = unix_ns, .max = SIZE_MAX};
+    uint64_t sent;
+    bool full;
+    bool built = signal_build(documents, fleet, self, signal, &scope, &sent, &full);
+    *out = built ? message_new(documents->json.data, documents->json.length) : NULL;
+    if (*out == NULL && (full || built || documents->json.failed)) {
+        /* Too large or no memory: nobody gets it, and everybody is told how much it was. */
+        uint64_t records = signal == SIGNAL_METRICS ? 0 : records_waiting(fleet, signal);
+        log_line(LOG_LEVEL_ERROR, "a tick's document did not fit: %llu records are lost",
+                 (unsigned long long)records);
+        *out = documents_loss_notice(NULL, 1, signal == SIGNAL_SPANS ? records : 0,
+                                     signal == SIGNAL_LOGS ? records : 0);
+    }
+    signal_advance(fleet, signal);
+    return sent;
 }
 
 /* How many records or rows to try after `max` of them made `length` bytes: at most a share that
@@ -332,12 +342,8 @@ void documents_backlog(struct documents *documents, const struct fleet *fleet,
 
 void documents_advance(struct fleet *fleet)
 {
-    for (size_t i = 0; i < fleet->count; i++) {
-        struct life *life = fleet->lives[i];
-        life->spans.published = life->spans.next;
-        life->logs.published = life->logs.next;
-        life->told = life_losses(life);
-    }
+    signal_advance(fleet, SIGNAL_SPANS);
+    signal_advance(fleet, SIGNAL_LOGS);
 }
 
 bool documents_dump(struct documents *documents, const struct fleet *fleet, enum signal signal,

@@ -28,17 +28,23 @@ enum signal { SIGNAL_METRICS, SIGNAL_SPANS, SIGNAL_LOGS };
 bool documents_init(struct documents *documents); /* false: no memory */
 void documents_free(struct documents *documents);
 
-/* What was drained and not yet published, the newest row, the active spans, what was lost since the
- * last tick. NULL messages where there is nothing to say. */
-void documents_tick(struct documents *documents, const struct fleet *fleet,
-                    const struct self_series *self, uint64_t unix_ns, struct tick_messages *out);
+/*
+ * A tick's document of one signal, with how many records are in it: what was drained and not yet
+ * published, the newest row, the active spans; with the log lines what was lost since the last
+ * tick. *out becomes NULL where there is nothing to say. What it tells is marked as published, so
+ * that rings may be drained between one signal and the next; log lines come last.
+ */
+uint64_t documents_tick(struct documents *documents, struct fleet *fleet,
+                        const struct self_series *self, uint64_t unix_ns, enum signal signal,
+                        struct message **out);
 
 /* What was published over the last `seconds`, newest first when it is too much: at most 2 MiB. */
 void documents_backlog(struct documents *documents, const struct fleet *fleet,
                        const struct self_series *self, uint64_t unix_ns, uint64_t seconds,
                        struct message *out[TICK_MESSAGES]);
 
-/* Marks everything that was drained as published and every loss as told: the end of a tick. */
+/* Marks everything that was drained as published and every loss as told: a tick without anybody
+ * who listens. */
 void documents_advance(struct fleet *fleet);
 
 /* One document of one signal over what is known of all lives, for `dump`: everything that history

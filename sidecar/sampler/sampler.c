@@ -107,13 +107,22 @@ static void self_sample(struct sampler *sampler)
 
 static void tick_publish(struct sampler *sampler)
 {
-    if (sampler->stream != NULL && stream_clients(sampler->stream) > 0) {
-        struct tick_messages tick;
-        documents_tick(&sampler->documents, &sampler->fleet, &sampler->self, sampler->last_unix_ns,
-                       &tick);
-        stream_publish(sampler->stream, &tick);
+    if (sampler->stream == NULL || stream_clients(sampler->stream) == 0) {
+        documents_advance(&sampler->fleet);
+        return;
     }
-    documents_advance(&sampler->fleet); /* with or without anybody listening */
+    struct tick_messages tick;
+    uint64_t sent[TICK_MESSAGES];
+    for (int signal = SIGNAL_METRICS; signal <= SIGNAL_LOGS; signal++) {
+        sent[signal] =
+            documents_tick(&sampler->documents, &sampler->fleet, &sampler->self,
+                           sampler->last_unix_ns, (enum signal)signal, &tick.messages[signal]);
+        /* A large document takes long; what comes meanwhile must not lap a ring. */
+        (void)sampler_drain(sampler);
+    }
+    tick.spans = sent[SIGNAL_SPANS];
+    tick.log_records = sent[SIGNAL_LOGS];
+    stream_publish(sampler->stream, &tick);
 }
 
 void sampler_tick(struct sampler *sampler)
