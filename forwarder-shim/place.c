@@ -117,7 +117,10 @@ static bool life_read(int dirfd, const char *name, const char *instance, uint64_
     char wanted[FWS_STRING_WORDS * FWS_WORD_BYTES] = {0};
     int fd;
     *generation = 0;
-    if (strlen(name) > NAME_MAX || fws_prefix_read(dirfd, name, prefix, &fd) != FWS_ATTACH_OK)
+    if (strlen(name) > NAME_MAX)
+        return false;
+    const enum fws_attach found = fws_prefix_read(dirfd, name, prefix, &fd);
+    if (found != FWS_ATTACH_OK && found != FWS_ATTACH_INCOMPATIBLE)
         return false;
     strncpy(wanted, instance, sizeof wanted - 1);
     bool ours = memcmp(&prefix[FWS_H_INSTANCE], wanted, sizeof wanted) == 0;
@@ -125,7 +128,9 @@ static bool life_read(int dirfd, const char *name, const char *instance, uint64_
     if (ours)
         *generation = prefix[FWS_H_GENERATION];
     if (dead) {
-        if (pread(fd, &state, sizeof state, FWS_H_STATE * FWS_WORD_BYTES) != sizeof state)
+        /* Where another layout keeps its state is not known: such a life counts as evidence. */
+        if (found != FWS_ATTACH_OK ||
+            pread(fd, &state, sizeof state, FWS_H_STATE * FWS_WORD_BYTES) != sizeof state)
             state = 0;
         snprintf(out->name, sizeof out->name, "%s", name);
         out->generation = prefix[FWS_H_GENERATION];

@@ -333,15 +333,16 @@ enum fws_attach fws_prefix_read(int dirfd, const char *name, uint64_t prefix[FWS
     if (fd < 0)
         return attach_of_errno(errno);
     struct stat st;
-    enum fws_attach result = FWS_ATTACH_CORRUPT;
+    enum fws_verdict verdict = FWS_FOREIGN;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
         read_whole(fd, prefix, FWS_H_PREFIX_WORDS * FWS_WORD_BYTES, 0))
-        result = attach_of_verdict(fws_check_prefix(prefix, (uint64_t)st.st_size));
-    if (result == FWS_ATTACH_OK)
+        verdict = fws_check_prefix(prefix, (uint64_t)st.st_size);
+    if (verdict == FWS_OK || verdict == FWS_MAJOR_OTHER || verdict == FWS_INCOMPAT_UNKNOWN) {
         *fd_out = fd;
-    else
-        close(fd);
-    return result;
+        return attach_of_verdict(verdict);
+    }
+    close(fd);
+    return verdict == FWS_NOT_READY ? FWS_ATTACH_NOT_READY : FWS_ATTACH_CORRUPT;
 }
 
 /* A dead region with up to this much data is copied, so that nobody can take it away. A larger one

@@ -22,8 +22,11 @@ static const char help[] =
 
 static void print_identity(const struct identity *identity)
 {
+    unsigned major, minor;
+    region_layout(&major, &minor);
     printf("path        %s\n", identity->path);
-    printf("layout      %u.%u (this program reads 1.x)\n", identity->major, identity->minor);
+    printf("layout      %u.%u (this program reads %u.x)\n", identity->major, identity->minor,
+           major);
     printf("size        %llu bytes\n", (unsigned long long)identity->size_bytes);
     printf("uuid        %s\n", identity->uuid);
     fputs("service     ", stdout);
@@ -80,8 +83,12 @@ static int inspect_file(const char *path)
     struct identity other = {0};
     enum attach_result result = region_open(path, &region, &other, why, sizeof why);
     if (result != ATTACH_OK) {
-        if (result == ATTACH_INCOMPATIBLE && other.uuid[0] != '\0')
+        if (result == ATTACH_INCOMPATIBLE && other.uuid[0] != '\0') {
             print_identity(&other);
+            /* The lock means the same in every version; more of a verdict takes the layout. */
+            printf("\nverdict     %s\n",
+                   region_is_dead(path) ? "dead: its lock is gone" : "alive: its lock is held");
+        }
         fprintf(stderr, "fwdscope inspect: %s\n", why);
         return result == ATTACH_NOT_FOUND ? EXIT_ABSENT
                : result == ATTACH_FAILED  ? EXIT_RUNTIME

@@ -2,6 +2,8 @@
 /* fwdscope: which command. */
 #include "cli.h"
 
+#include "snapshot.h"
+
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,7 +54,10 @@ int main(int argc, char **argv)
         return EXIT_OK;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        puts("fwdscope " FWDSCOPE_VERSION " (region layout 1.0, writes and reads 1.x)");
+        unsigned major, minor;
+        region_layout(&major, &minor);
+        printf("fwdscope " FWDSCOPE_VERSION " (region layout %u.%u, writes and reads %u.x)\n",
+               major, minor, major);
         return EXIT_OK;
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {

@@ -370,7 +370,8 @@ static void table_read(struct region *region, enum fws_section kind, size_t word
             progress->refused++;
     }
     if (progress->refused != refused_before)
-        section_note(region, kind, "%zu of %zu entries malformed, doubled or too many: left out",
+        section_note(region, kind,
+                     "%zu of %zu entries unknown, malformed, doubled or too many: left out",
                      progress->refused, progress->seen);
 }
 

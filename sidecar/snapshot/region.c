@@ -328,3 +328,9 @@ size_t region_sections(const struct region *region, const struct section_report 
     *out = region->reports;
     return region->report_count;
 }
+
+void region_layout(unsigned *major, unsigned *minor)
+{
+    *major = FWS_LAYOUT_MAJOR;
+    *minor = FWS_LAYOUT_MINOR;
+}

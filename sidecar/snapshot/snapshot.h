@@ -269,4 +269,7 @@ struct section_report {
 };
 size_t region_sections(const struct region *region, const struct section_report **out);
 
+/* The layout of this program: it reads regions of that major, whatever their minor. */
+void region_layout(unsigned *major, unsigned *minor);
+
 #endif

@@ -109,8 +109,9 @@ class Process:
 class Sidecar(Process):
     """`fwdscope serve` on a port of its own; constructed when it says that it serves."""
 
-    def __init__(self, scratch, *options, environment=None, listen="127.0.0.1:0", before=()):
-        super().__init__([*before, FWDSCOPE, "serve", "--listen", listen, *options], scratch,
+    def __init__(self, scratch, *options, environment=None, listen="127.0.0.1:0", before=(),
+                 program=FWDSCOPE):
+        super().__init__([*before, program, "serve", "--listen", listen, *options], scratch,
                          environment)
         wait_until(lambda: self.popen.poll() is not None or "serving http://" in self.errors(),
                    what="serving")
@@ -151,8 +152,8 @@ class Sidecar(Process):
 class Patient(Process):
     """The command-driven forwarder of patient.c."""
 
-    def __init__(self, scratch, *options, environment=None, before=()):
-        super().__init__([*before, PATIENT, *options], scratch, environment,
+    def __init__(self, scratch, *options, environment=None, before=(), program=PATIENT):
+        super().__init__([*before, program, *options], scratch, environment,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         state, _, self.detail = self._line().partition(" ")
         self.is_on = state == "on"
@@ -197,11 +198,11 @@ def encode(word):
                    for byte in data)
 
 
-def run(arguments, scratch, expected, environment=None, before=()):
+def run(arguments, scratch, expected, environment=None, before=(), program=FWDSCOPE):
     """Runs a command to its end; returns (stdout, stderr) as text."""
     out_path = os.path.join(scratch, f"out.{time.monotonic_ns()}")
     with open(out_path, "wb") as out:
-        process = Process([*before, FWDSCOPE, *arguments], scratch, environment, stdout=out)
+        process = Process([*before, program, *arguments], scratch, environment, stdout=out)
         process.wait(expected)
     return pathlib.Path(out_path).read_text(), process.errors()
 

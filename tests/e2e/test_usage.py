@@ -137,6 +137,7 @@ class Regions(Case):
         path = self.file(dead_region.patched(dead_region.make(self), major=2))
         out, _ = self.run_command("inspect", path, expected=UNREADABLE)
         self.assertIn("patient 1.2.3", out)
+        self.assertIn("dead: its lock is gone", out)
 
     def test_directory(self):
         self.assert_refused(self.dir, UNREADABLE, "region_corrupt", "not a regular file")

@@ -742,6 +742,19 @@ static void test_prefix_read(void **state)
     assert_int_equal(prefix[FWS_H_REGION_BYTES], BYTES);
     assert_int_equal(fws_lock_ask(fd), FWS_LOCK_HELD);
     close(fd);
+    /* Of another major: named all the same. In another byte order: not. */
+    fws_put(&region.words[FWS_H_MAJOR], FWS_LAYOUT_MAJOR + 1);
+    for (int w = 0; w < FWS_H_PREFIX_WORDS; w++)
+        prefix[w] = fws_peek(&region.words[w]);
+    fws_put(&region.words[FWS_H_CHECKSUM], fws_prefix_checksum(prefix));
+    assert_int_equal(fws_prefix_read(at, name, prefix, &fd), FWS_ATTACH_INCOMPATIBLE);
+    assert_int_equal(prefix[FWS_H_REGION_BYTES], BYTES);
+    assert_int_equal(fws_lock_ask(fd), FWS_LOCK_HELD);
+    close(fd);
+    fd = -7;
+    fws_put(&region.words[FWS_H_MAGIC], __builtin_bswap64(FWS_MAGIC));
+    assert_int_equal(fws_prefix_read(at, name, prefix, &fd), FWS_ATTACH_CORRUPT);
+    assert_int_equal(fd, -7);
     close(at);
     region_drop(&region);
 }

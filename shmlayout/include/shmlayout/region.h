@@ -95,7 +95,9 @@ enum fws_lock_state fws_lock_ask_file(const char *path);
  */
 bool fws_view_guard(const struct fws_view *view, void (*fn)(void *arg), void *arg);
 
-/* Reads the frozen prefix of a file by pread, without mapping it. */
+/* Reads the frozen prefix of a file by pread, without mapping it. OK, and INCOMPATIBLE for another
+ * major or an unknown feature: the prefix is sound, and *fd_out is open. A prefix in another byte
+ * order, or of another word, is CORRUPT to the caller, who takes its numbers as they stand. */
 enum fws_attach fws_prefix_read(int dirfd, const char *name, uint64_t prefix[FWS_H_PREFIX_WORDS],
                                 int *fd_out);
 
