@@ -18,22 +18,38 @@ static fws_word *switch_page; /* the same page, writable; NULL until shim_prepar
 static _Atomic(struct shim *) current; /* the life that the switch speaks of */
 
 static pthread_key_t thread_key; /* its destructor gives the lane of an ending thread back */
+static bool thread_key_made;
 
 /* What a thread remembers. An epoch that no life has: the first call looks for a lane. */
 static _Thread_local struct {
     uint64_t epoch;
     struct shim *shim; /* the life of that epoch, and this thread's lane in it */
     struct lane *lane;
-    volatile int depth; /* > 0: inside the shim; a signal handler then takes lane 0 */
+    volatile int depth;   /* > 0: inside the shim; a signal handler then takes lane 0 */
+    volatile bool ending; /* gave its lane back: what it still writes goes to lane 0 */
 } thread = {.epoch = UINT64_MAX};
 
 static void lane_give_back(void *lane)
 {
-    /* A later call of this thread, from another destructor, looks for a lane again. */
+    /* A later call of this thread, from another destructor or a signal handler, looks for a lane
+     * again, and must not find one that nobody would give back. */
+    thread.ending = true;
+    atomic_signal_fence(memory_order_seq_cst);
     thread.epoch = UINT64_MAX;
+    /* A handler left a call in the middle, by siglongjmp() or pthread_exit(): the lane's private
+     * state may be half a step on, so nobody gets it again. */
+    if (thread.depth > 0)
+        return;
     /* Release: the next owner finds the private state as this thread left it.
      * PAIRS WITH lane_take. */
     fws_publish(&((struct lane *)lane)->owned, 0);
+}
+
+/* Before main(), when keys are few: the C library keeps the values of the first 32 keys of a
+ * process in the thread itself, and allocates for those of later ones, at a thread's first call. */
+__attribute__((constructor)) static void thread_key_make(void)
+{
+    thread_key_made = pthread_key_create(&thread_key, lane_give_back) == 0;
 }
 
 bool shim_prepare(void)
@@ -44,8 +60,7 @@ bool shim_prepare(void)
         mmap(NULL, FWS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return false;
-    if (madvise(page, FWS_PAGE_BYTES, MADV_WIPEONFORK) != 0 ||
-        pthread_key_create(&thread_key, lane_give_back) != 0) {
+    if (!thread_key_made || madvise(page, FWS_PAGE_BYTES, MADV_WIPEONFORK) != 0) {
         munmap(page, FWS_PAGE_BYTES);
         return false;
     }
@@ -82,7 +97,7 @@ struct shim *shim_current(void)
 /* Claims a free lane for this thread, or shares lane 0. */
 static struct lane *lane_take(struct shim *shim)
 {
-    for (uint32_t i = 1; i < shim->sizes.lanes; i++) {
+    for (uint32_t i = 1; i < shim->sizes.lanes && !thread.ending; i++) {
         struct lane *lane = &shim->lanes[i];
         uint64_t expected = 0;
         /* Acquire on success: the last owner's private state. PAIRS WITH lane_give_back. */

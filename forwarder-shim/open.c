@@ -412,6 +412,9 @@ static void lane_wire(struct shim *shim, uint32_t index, const struct plan *plan
               shim->sizes.span_ring_bytes);
     ring_wire(&lane->logs, plan_words(plan, region, FWS_SECTION_LOG_RINGS), index,
               shim->sizes.log_ring_bytes);
+    /* A histogram's sequence in the region is 0 until its first measurement, even like this one. */
+    for (uint32_t slot = 0; sequence_start != 0 && slot < shim->sizes.slots; slot++)
+        lane->histogram_seq[slot] = sequence_start;
     for (int i = 0; i < SHIM_PIPELINES_MAX; i++) {
         lane->batch_seq[i] = sequence_start;
         fws_put(&lane->batches[(size_t)i * FWS_B_WORDS + FWS_B_SEQ], sequence_start);
@@ -461,7 +464,9 @@ static void child_let_go(void)
 static bool process_prepare(char *why, size_t cap)
 {
     if (!shim_prepare()) {
-        snprintf(why, cap, "the kernel has no MADV_WIPEONFORK (Linux 4.14) or memory is out: %s",
+        snprintf(why, cap,
+                 "the kernel has no MADV_WIPEONFORK (Linux 4.14), or memory or thread keys are "
+                 "out: %s",
                  strerror(errno));
         return false;
     }
@@ -481,8 +486,10 @@ static bool may_open(char *why, size_t cap)
         snprintf(why, cap, "already open: one region a process; close it first");
         return false;
     }
-    if (process.last != NULL && process.last->pid != getpid())
+    if (process.last != NULL && process.last->pid != getpid()) {
         process.lives = 0; /* a forked child: the parent's lives are not its own */
+        fws_region_disown(&process.last->region); /* where clone() ran no fork handler */
+    }
     if (process.lives >= LIVES_MAX) {
         snprintf(why, cap, "opened and closed %d times already: keep the shim open", LIVES_MAX);
         return false;
@@ -583,7 +590,8 @@ bool fwdscope_open(const struct fwdscope_options *options)
 const char *fwdscope_reason(void)
 {
     if (process.reason[0] == '\0' && !fwdscope_is_on())
-        return "off in a forked child: open a region of its own with fwdscope_open()";
+        return "off in a forked child: open a region of its own with fwdscope_open(); a daemon "
+               "does so after daemon(3)";
     return process.reason;
 }
 

@@ -12,7 +12,13 @@
  *     returns at once; a handle got then, or from a full table, is a no-op handle. What a full
  *     table refuses is counted in the region.
  *   - Every call may be made from any thread, and from a signal handler unless it says otherwise.
- *     A forked child is inert until it opens a region of its own.
+ *     A forked child is inert until it opens a region of its own. A daemon opens after daemon(3):
+ *     a process that ends without fwdscope_close() reads as crashed. A child that shares its
+ *     parent's memory (vfork) is its parent to the shim.
+ *   - A handler returns to the call that it interrupted. One that leaves it by siglongjmp() leaves
+ *     that call done in part; its thread then writes through the shared lane, whose log lines and
+ *     spans may all be dropped, and counted. Never leave open, close, registration or the config
+ *     calls that way: their mutex stays locked.
  *   - Strings are copied before the call returns. NULL reads as "". Limits: names, units and keys
  *     255 bytes, longer ones refused; descriptions and queries 1,024, span names and status
  *     messages 255, longer ones cut; attribute values 1,024 and log lines 16,384, longer ones cut

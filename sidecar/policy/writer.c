@@ -67,7 +67,9 @@ static enum writer_state judge_dead(const struct snapshot *snapshot, struct sent
     sentence_add(reason, "its lock is gone and it never closed the region");
     add_signal(reason, snapshot->signal);
     if (snapshot->signal == 0) {
-        sentence_add(reason, "; no signal was seen, as after SIGKILL or running out of memory");
+        sentence_add(reason,
+                     "; no signal was seen, as after SIGKILL, running out of memory, or an end "
+                     "without fwdscope_close(), as daemon(3) makes");
     }
     return WRITER_CRASHED;
 }
