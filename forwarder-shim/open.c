@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -15,6 +16,10 @@
 
 /* A life's private memory is kept until the process ends, so their number is bounded. */
 enum { LIVES_MAX = 16 };
+
+/* How long closing may wait for a captured standard error; not linked unless it is captured. */
+enum { CLOSE_MS = 1000 };
+__attribute__((weak)) bool fwdscope_stderr_flush(unsigned ms);
 
 /* What survives a life. Written by the thread that opens and closes. */
 static struct {
@@ -88,7 +93,7 @@ static bool options_check(const struct fwdscope_options *options, char *why, siz
     const char *const names[] = {"service_name", "service_version", "instance", "instance_id",
                                  "metric_prefix"};
     if (options->service_name == NULL || options->service_name[0] == '\0') {
-        snprintf(why, cap, "option service_name is required");
+        snprintf(why, cap, "option service_name is required, or OTEL_SERVICE_NAME");
         return false;
     }
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -219,12 +224,23 @@ static void boot_id_read(uint64_t out[2])
         memcpy(out, bytes, sizeof bytes);
 }
 
-/* Field 22 of /proc/self/stat, counted behind the last ')' of the name; 0 when not known. */
-static uint64_t pid_start_ticks(void)
+/* A file of /proc about the process that the region tells of: this one, or an adapter's subject. */
+static size_t subject_file_read(uint32_t pid, const char *name, char *out, size_t cap)
+{
+    char path[64];
+    if (pid == 0)
+        snprintf(path, sizeof path, "/proc/self/%s", name);
+    else
+        snprintf(path, sizeof path, "/proc/%u/%s", (unsigned)pid, name);
+    return kernel_file_read(path, out, cap);
+}
+
+/* Field 22 of stat, counted behind the last ')' of the name; 0 when not known. */
+static uint64_t pid_start_ticks(uint32_t pid)
 {
     char text[1024];
     unsigned long long ticks = 0;
-    if (kernel_file_read("/proc/self/stat", text, sizeof text) == 0)
+    if (subject_file_read(pid, "stat", text, sizeof text) == 0)
         return 0;
     const char *at = strrchr(text, ')');
     if (at == NULL || sscanf(at + 1,
@@ -262,10 +278,11 @@ static void header_write(fws_word *header, const struct fwdscope_options *option
     fws_put(&header[FWS_H_UUID + 1], uuid[1]);
     fws_put(&header[FWS_H_BOOT_ID], boot_id[0]);
     fws_put(&header[FWS_H_BOOT_ID + 1], boot_id[1]);
-    fws_put(&header[FWS_H_PID], (uint64_t)getpid());
+    fws_put(&header[FWS_H_PID],
+            options->subject_pid != 0 ? options->subject_pid : (uint64_t)getpid());
     if (stat("/proc/self/ns/pid", &namespace) == 0)
         fws_put(&header[FWS_H_PID_NS], (uint64_t) namespace.st_ino);
-    fws_put(&header[FWS_H_PID_START], pid_start_ticks());
+    fws_put(&header[FWS_H_PID_START], pid_start_ticks(options->subject_pid));
     fws_put(&header[FWS_H_CREATED_UNIX_NS], clock_ns(CLOCK_REALTIME));
     fws_put(&header[FWS_H_CREATED_BOOT_NS], clock_ns(CLOCK_BOOTTIME));
     fws_put(&header[FWS_H_UID], geteuid());
@@ -280,8 +297,18 @@ static void header_write(fws_word *header, const struct fwdscope_options *option
     fws_put(&header[FWS_H_STATE], FWS_STATE_RUNNING);
 }
 
+/* Named by the kernel, so that a reader in another container knows it too. */
+static size_t executable_name(uint32_t pid, char *out, size_t cap)
+{
+    size_t n = subject_file_read(pid, "comm", out, cap);
+    if (n > 0 && out[n - 1] == '\n')
+        out[--n] = '\0';
+    return n;
+}
+
 static void resource_write(fws_word *words, const struct fwdscope_options *options)
 {
+    char executable[64];
     struct fwdscope_attribute all[FWS_ATTRS_MAX];
     uint64_t attrs[FWS_RES_WORDS - FWS_RES_ATTRS];
     size_t count = 0, dropped = 0;
@@ -293,6 +320,9 @@ static void resource_write(fws_word *words, const struct fwdscope_options *optio
         else
             dropped++;
     }
+    if (count < FWS_ATTRS_MAX &&
+        executable_name(options->subject_pid, executable, sizeof executable) > 0)
+        all[count++] = fwdscope_string("process.executable.name", executable);
     struct attr_block block = attr_block_encode(attrs, sizeof attrs / sizeof *attrs, all, count);
     words_put(&words[FWS_RES_PREFIX],
               options->metric_prefix != NULL && options->metric_prefix[0] != '\0'
@@ -497,40 +527,64 @@ static bool may_open(char *why, size_t cap)
     return true;
 }
 
-/* Creates the file, once more after another cleaning when there is no room. */
+/* Where a region goes. */
+struct backing {
+    char dir[PATH_MAX], name[128];
+    uint64_t generation;
+    bool sealed; /* a memfd: no directory */
+};
+
+/* Creates the file, once more after another cleaning when there is no room; or the memfd. */
+static bool backing_create(struct backing *to, struct fws_region *region,
+                           const struct fwdscope_options *options, const char *instance,
+                           uint64_t bytes, const uint64_t uuid[2], char *why, size_t cap)
+{
+    bool no_space;
+    const bool keep_one = !options->drop_previous_life;
+    to->sealed = options->sealed_memfd;
+    if (!to->sealed && !place_choose(options->directory, to->dir, sizeof to->dir, why, cap))
+        return false;
+    /* Of memfds only this process's own lives can be counted. */
+    to->generation =
+        to->sealed ? process.lives + 1 : place_clean(to->dir, instance, keep_one, true);
+    place_name(instance, to->generation, uuid, to->name, sizeof to->name);
+    if (to->sealed)
+        return fws_region_create_sealed(to->name, bytes, region, why, cap);
+    if (fws_region_create(to->dir, to->name, bytes, options->allow_disk, region, &no_space, why,
+                          cap))
+        return true;
+    if (!no_space)
+        return false;
+    (void)place_clean(to->dir, instance, keep_one, false);
+    return fws_region_create(to->dir, to->name, bytes, options->allow_disk, region, &no_space, why,
+                             cap);
+}
+
+/* Makes the region, fills it and shows it. */
 static bool region_make(struct shim *shim, const struct fwdscope_options *options,
                         const char *instance, const struct plan *plan, const uint64_t uuid[2],
                         char *why, size_t cap)
 {
-    char dir[PATH_MAX], name[128];
-    bool no_space;
-    const bool keep_one = !options->drop_previous_life;
-    if (!place_choose(options->directory, dir, sizeof dir, why, cap))
+    struct backing to;
+    if (!backing_create(&to, &shim->region, options, instance, plan->bytes, uuid, why, cap))
         return false;
-    uint64_t generation = place_clean(dir, instance, keep_one, true);
-    place_name(instance, generation, uuid, name, sizeof name);
-    if (!fws_region_create(dir, name, plan->bytes, options->allow_disk, &shim->region, &no_space,
-                           why, cap)) {
-        if (!no_space)
-            return false;
-        (void)place_clean(dir, instance, keep_one, false);
-        if (!fws_region_create(dir, name, plan->bytes, options->allow_disk, &shim->region,
-                               &no_space, why, cap))
-            return false;
-    }
-    header_write(shim->region.words, options, instance, plan, uuid, generation);
+    header_write(shim->region.words, options, instance, plan, uuid, to.generation);
     directory_write(plan, shim->region.words);
     resource_write(plan_words(plan, shim->region.words, FWS_SECTION_RESOURCE), options);
     const uint64_t seed[2] = {uuid[1] ^ UINT64_C(0x5851f42d4c957f2d), uuid[0]};
     shim_wire(shim, plan, seed);
-    if (!fws_region_publish(&shim->region, dir, name, why, cap))
+    if (!fws_region_publish(&shim->region, to.sealed ? NULL : to.dir, to.name, why, cap))
         return false;
-    (void)place_clean(dir, instance, keep_one, false);
+    if (!to.sealed)
+        (void)place_clean(to.dir, instance, !options->drop_previous_life, false);
     return true;
 }
 
-static bool open_life(const struct fwdscope_options *options, char *why, size_t cap)
+static bool open_life(const struct fwdscope_options *given, char *why, size_t cap)
 {
+    struct fwdscope_options named = *given, *const options = &named;
+    if (named.service_name == NULL || named.service_name[0] == '\0')
+        named.service_name = secure_getenv("OTEL_SERVICE_NAME");
     struct shim_sizes sizes;
     uint64_t uuid[2];
     if (!may_open(why, cap) || !options_check(options, why, cap) ||
@@ -604,6 +658,8 @@ void fwdscope_close(enum fwdscope_close_kind kind, const char *reason)
 {
     int saved = errno;
     struct shim *shim = shim_current();
+    if (shim != NULL && fwdscope_stderr_flush != NULL)
+        (void)fwdscope_stderr_flush(CLOSE_MS); /* its last lines belong to this life */
     if (shim != NULL && shim_turn_off(shim)) {
         words_put(&shim->header[FWS_H_CLOSE_REASON], reason != NULL ? reason : "",
                   FWS_STRING_WORDS);

@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Regions as files: the only system calls of shmlayout. */
-#include "shmlayout/region.h"
+/* Regions as files: the writer's side, and what a writer asks of other writers' files. */
+#include "region_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 /* ---- small things ---------------------------------------------------------------------------- */
 
-/* A descriptor of 3 or more: a host that closed its standard streams must never print into us. */
-static int above_stdio(int fd)
+int fws_fd_above_stdio(int fd)
 {
     if (fd < 0 || fd > 2)
         return fd;
@@ -43,7 +38,7 @@ static bool temp_name(const char *file_name, char *out, size_t cap)
 /* Opens the directory and refuses it when a map in it could stall the writer. -1 and why. */
 static int directory_open(const char *dir, bool allow_disk, char *why, size_t cap)
 {
-    int fd = above_stdio(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    int fd = fws_fd_above_stdio(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd < 0) {
         snprintf(why, cap, "cannot open directory %s: %s", dir, strerror(errno));
         return -1;
@@ -99,7 +94,7 @@ static bool lock_take(int fd, char *why, size_t cap)
     return false;
 }
 
-static fws_word *map_shared(int fd, uint64_t bytes, int protection, char *why, size_t cap)
+fws_word *fws_map_shared(int fd, uint64_t bytes, int protection, char *why, size_t cap)
 {
     void *map = mmap(NULL, (size_t)bytes, protection, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED) {
@@ -107,6 +102,33 @@ static fws_word *map_shared(int fd, uint64_t bytes, int protection, char *why, s
         return NULL;
     }
     return map;
+}
+
+/* What both backings do with their open descriptor: learn the file, lock it, allocate it, map it.
+ * False and why; the descriptor stays the caller's, and nothing else is left. */
+static bool region_fill(struct fws_region *region, int fd, const char *where, bool *no_space,
+                        char *why, size_t cap)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        snprintf(why, cap, "cannot keep a descriptor of a file in %s: %s", where, strerror(errno));
+        return false;
+    }
+    region->device = (uint64_t)st.st_dev;
+    region->inode = (uint64_t)st.st_ino;
+    if (!lock_take(fd, why, cap) || !blocks_allocate(fd, region->bytes, where, no_space, why, cap))
+        return false;
+    region->words = fws_map_shared(fd, region->bytes, PROT_READ | PROT_WRITE, why, cap);
+    if (region->words == NULL)
+        return false;
+    if (madvise((void *)region->words, (size_t)region->bytes, MADV_DONTFORK) == 0) {
+        region->fd = fd;
+        return true;
+    }
+    snprintf(why, cap, "cannot keep the map out of forked children: %s", strerror(errno));
+    munmap((void *)region->words, (size_t)region->bytes);
+    region->words = NULL;
+    return false;
 }
 
 bool fws_region_create(const char *dir, const char *file_name, uint64_t bytes, bool allow_disk,
@@ -132,40 +154,53 @@ bool fws_region_create(const char *dir, const char *file_name, uint64_t bytes, b
         snprintf(why, cap, "cannot create a file in %s: %s", dir, strerror(errno));
         goto fail_directory;
     }
-    fd = above_stdio(fd);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        snprintf(why, cap, "cannot keep a descriptor of %s/%s: %s", dir, temp, strerror(errno));
-        goto fail_file;
-    }
-    out->device = (uint64_t)st.st_dev;
-    out->inode = (uint64_t)st.st_ino;
-    if (fchmod(fd, 0640) != 0) { /* whatever the umask is: the group reads */
+    fd = fws_fd_above_stdio(fd);
+    if (fd >= 0 && fchmod(fd, 0640) != 0) { /* whatever the umask is: the group reads */
         snprintf(why, cap, "cannot set the mode of %s/%s: %s", dir, temp, strerror(errno));
         goto fail_file;
     }
-    if (!lock_take(fd, why, cap) || !blocks_allocate(fd, bytes, dir, no_space, why, cap))
+    if (!region_fill(out, fd, dir, no_space, why, cap))
         goto fail_file;
-    out->words = map_shared(fd, bytes, PROT_READ | PROT_WRITE, why, cap);
-    if (out->words == NULL)
-        goto fail_file;
-    if (madvise((void *)out->words, (size_t)bytes, MADV_DONTFORK) != 0) {
-        snprintf(why, cap, "cannot keep the map out of forked children: %s", strerror(errno));
-        goto fail_map;
-    }
-    out->fd = fd;
     close(dirfd);
     return true;
 
-fail_map:
-    munmap((void *)out->words, (size_t)bytes);
-    out->words = NULL;
 fail_file:
     unlinkat(dirfd, temp, 0);
     if (fd >= 0)
         close(fd);
 fail_directory:
     close(dirfd);
+    return false;
+}
+
+bool fws_region_create_sealed(const char *name, uint64_t bytes, struct fws_region *out, char *why,
+                              size_t cap)
+{
+    /* Never shorter, never longer, no later writer, and so for ever. The map that is there goes on
+     * to write. */
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+    char full[200];
+    bool no_space;
+    *out = (struct fws_region){.fd = -1, .bytes = bytes};
+    snprintf(full, sizeof full, FWS_MEMFD_PREFIX "%s", name);
+    int fd = fws_fd_above_stdio(memfd_create(full, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (fd < 0) {
+        snprintf(why, cap, "cannot make a memfd: %s", strerror(errno));
+        return false;
+    }
+    if (region_fill(out, fd, "memory", &no_space, why, cap)) {
+        /* Whoever may look into this process may read it; nobody runs it. */
+        if (fcntl(fd, F_ADD_SEALS, seals) == 0 && fchmod(fd, 0444) == 0) {
+            snprintf(out->path, sizeof out->path, "/proc/%d/fd/%d", (int)getpid(), fd);
+            return true;
+        }
+        snprintf(why, cap, "cannot seal a memfd: %s%s", strerror(errno),
+                 errno == EINVAL ? ": needs Linux 5.1; leave sealed_memfd unset" : "");
+        munmap((void *)out->words, (size_t)bytes);
+    }
+    close(fd);
+    out->words = NULL;
+    out->fd = -1;
     return false;
 }
 
@@ -181,6 +216,8 @@ bool fws_region_publish(struct fws_region *region, const char *dir, const char *
     /* Release: who sees the magic sees the whole header and directory.
      * PAIRS WITH fws_view_attach (which reads by pread after it saw the file under its name). */
     fws_publish(&region->words[FWS_H_MAGIC], FWS_MAGIC);
+    if (dir == NULL) /* a memfd has no name to be moved to */
+        return true;
 
     int n = -1;
     if (temp_name(file_name, temp, sizeof temp))
@@ -199,7 +236,7 @@ bool fws_region_publish(struct fws_region *region, const char *dir, const char *
 void fws_region_abandon(struct fws_region *region, const char *dir, const char *file_name)
 {
     char temp[300], path[4096];
-    if (temp_name(file_name, temp, sizeof temp)) {
+    if (dir != NULL && temp_name(file_name, temp, sizeof temp)) {
         int n = snprintf(path, sizeof path, "%s/%s", dir, temp);
         if (n > 0 && (size_t)n < sizeof path)
             unlink(path);
@@ -239,7 +276,8 @@ void fws_region_disown(struct fws_region *region)
     region->fd = -1;
 }
 
-/* ---- readers --------------------------------------------------------------------------------- */
+/* ---- other writers' files ---------------------------------------------------------------------
+ */
 
 enum fws_lock_state fws_lock_ask(int fd)
 {
@@ -249,26 +287,12 @@ enum fws_lock_state fws_lock_ask(int fd)
     return lock.l_type == F_UNLCK ? FWS_LOCK_FREE : FWS_LOCK_HELD;
 }
 
-/* Opens a file of somebody else's for reading: follows no link, waits for nobody. */
-static int open_foreign(int dirfd, const char *path)
+int fws_file_open(int dirfd, const char *path)
 {
-    return above_stdio(openat(dirfd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    return fws_fd_above_stdio(openat(dirfd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
 }
 
-enum fws_lock_state fws_lock_ask_file(const char *path)
-{
-    enum fws_lock_state state = FWS_LOCK_UNKNOWN;
-    struct stat st;
-    int fd = open_foreign(AT_FDCWD, path);
-    if (fd < 0)
-        return state;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-        state = fws_lock_ask(fd);
-    close(fd);
-    return state;
-}
-
-static enum fws_attach attach_of_errno(int error)
+enum fws_attach fws_attach_of_errno(int error)
 {
     switch (error) {
     case ENOENT:
@@ -286,7 +310,7 @@ static enum fws_attach attach_of_errno(int error)
     }
 }
 
-static enum fws_attach attach_of_verdict(enum fws_verdict verdict)
+enum fws_attach fws_attach_of_verdict(enum fws_verdict verdict)
 {
     switch (verdict) {
     case FWS_OK:
@@ -307,9 +331,7 @@ static enum fws_attach attach_of_verdict(enum fws_verdict verdict)
     return FWS_ATTACH_CORRUPT;
 }
 
-/* Reads [offset, offset + bytes) whole. False: the file ends before, or an error (errno; 0: end).
- */
-static bool read_whole(int fd, void *out, uint64_t bytes, uint64_t offset)
+bool fws_read_whole(int fd, void *out, uint64_t bytes, uint64_t offset)
 {
     uint64_t done = 0;
     while (done < bytes) {
@@ -329,216 +351,18 @@ static bool read_whole(int fd, void *out, uint64_t bytes, uint64_t offset)
 enum fws_attach fws_prefix_read(int dirfd, const char *name, uint64_t prefix[FWS_H_PREFIX_WORDS],
                                 int *fd_out)
 {
-    int fd = open_foreign(dirfd, name);
+    int fd = fws_file_open(dirfd, name);
     if (fd < 0)
-        return attach_of_errno(errno);
+        return fws_attach_of_errno(errno);
     struct stat st;
     enum fws_verdict verdict = FWS_FOREIGN;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-        read_whole(fd, prefix, FWS_H_PREFIX_WORDS * FWS_WORD_BYTES, 0))
+        fws_read_whole(fd, prefix, FWS_H_PREFIX_WORDS * FWS_WORD_BYTES, 0))
         verdict = fws_check_prefix(prefix, (uint64_t)st.st_size);
     if (verdict == FWS_OK || verdict == FWS_MAJOR_OTHER || verdict == FWS_INCOMPAT_UNKNOWN) {
         *fd_out = fd;
-        return attach_of_verdict(verdict);
+        return fws_attach_of_verdict(verdict);
     }
     close(fd);
     return verdict == FWS_NOT_READY ? FWS_ATTACH_NOT_READY : FWS_ATTACH_CORRUPT;
-}
-
-/* A dead region with up to this much data is copied, so that nobody can take it away. A larger one
- * is mapped: a file that somebody put there must not cost the reader its memory. */
-#define COPY_BYTES_MAX (UINT64_C(16) << 20)
-
-/* Reads the data of a file into untouched private memory. Holes stay untouched, so that a sparse
- * file of any size costs its data only. False: the file ends before `bytes`, it has more data than
- * is copied, or an error (errno; 0: the former). */
-static bool read_data(int fd, char *out, uint64_t bytes, uint64_t *copied)
-{
-    struct stat st;
-    *copied = 0;
-    for (uint64_t at = 0; at < bytes;) {
-        off_t data = lseek(fd, (off_t)at, SEEK_DATA);
-        if (data < 0 && errno != ENXIO)
-            return false;
-        if (data < 0 || (uint64_t)data >= bytes)
-            break; /* nothing but a hole to the end */
-        off_t hole = lseek(fd, data, SEEK_HOLE);
-        if (hole <= data)
-            return false;
-        const uint64_t end = (uint64_t)hole < bytes ? (uint64_t)hole : bytes;
-        *copied += end - (uint64_t)data;
-        errno = 0;
-        if (*copied > COPY_BYTES_MAX ||
-            !read_whole(fd, out + data, end - (uint64_t)data, (uint64_t)data))
-            return false;
-        at = end;
-    }
-    errno = 0;
-    return fstat(fd, &st) == 0 && (uint64_t)st.st_size >= bytes;
-}
-
-static enum fws_attach view_copy(struct fws_view *view, const char *path, char *why, size_t cap)
-{
-    void *copy = mmap(NULL, (size_t)view->bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (copy == MAP_FAILED) {
-        snprintf(why, cap, "%s: no memory for a copy of %llu bytes", path,
-                 (unsigned long long)view->bytes);
-        return FWS_ATTACH_FAILED;
-    }
-    if (!read_data(view->fd, copy, view->bytes, &view->copied_bytes)) {
-        snprintf(why, cap, "%s: cannot be read whole: %s", path,
-                 errno != 0 ? strerror(errno) : "it changed meanwhile");
-        munmap(copy, (size_t)view->bytes);
-        view->copied_bytes = 0;
-        return FWS_ATTACH_CORRUPT;
-    }
-    view->words = copy;
-    view->copied = true;
-    return FWS_ATTACH_OK;
-}
-
-/* Whether reading a hole through a map would allocate it, on somebody's account. */
-static bool holes_cost(int fd)
-{
-    struct statfs fs;
-    return fstatfs(fd, &fs) != 0 || fs.f_type == TMPFS_MAGIC;
-}
-
-/* Makes view->words: a map of a live region, a private copy of a dead one. */
-static enum fws_attach view_load(struct fws_view *view, const struct stat *st, const char *path,
-                                 char *why, size_t cap)
-{
-    const uint64_t allocated = (uint64_t)st->st_blocks * 512;
-    char reason[160];
-
-    if (fws_lock_ask(view->fd) != FWS_LOCK_HELD && allocated <= COPY_BYTES_MAX)
-        return view_copy(view, path, why, cap);
-    if (allocated < view->bytes && holes_cost(view->fd)) {
-        snprintf(why, cap, "%s: has holes: only %llu of %llu bytes are allocated", path,
-                 (unsigned long long)allocated, (unsigned long long)view->bytes);
-        return FWS_ATTACH_CORRUPT;
-    }
-    view->words = map_shared(view->fd, view->bytes, PROT_READ, reason, sizeof reason);
-    if (view->words == NULL) {
-        snprintf(why, cap, "%s: %s", path, reason);
-        return FWS_ATTACH_FAILED;
-    }
-    return FWS_ATTACH_OK;
-}
-
-static enum fws_attach view_check(struct fws_view *view, const char *path, char *why, size_t cap)
-{
-    struct stat st;
-    if (fstat(view->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        snprintf(why, cap, "%s: not a regular file", path);
-        return FWS_ATTACH_CORRUPT;
-    }
-    if (!read_whole(view->fd, view->prefix, sizeof view->prefix, 0)) {
-        snprintf(why, cap, "%s: truncated: %lld bytes are less than a header", path,
-                 (long long)st.st_size);
-        return FWS_ATTACH_CORRUPT;
-    }
-    enum fws_verdict verdict = fws_check_prefix(view->prefix, (uint64_t)st.st_size);
-    if (verdict == FWS_MAJOR_OTHER) {
-        snprintf(why, cap,
-                 "%s: layout %llu.%llu, this version reads %u.x: use a fwdscope of that version",
-                 path, (unsigned long long)view->prefix[FWS_H_MAJOR],
-                 (unsigned long long)view->prefix[FWS_H_MINOR], FWS_LAYOUT_MAJOR);
-        return FWS_ATTACH_INCOMPATIBLE;
-    }
-    if (verdict == FWS_TRUNCATED) {
-        snprintf(why, cap, "%s: truncated: %lld of %llu bytes are there", path,
-                 (long long)st.st_size, (unsigned long long)view->prefix[FWS_H_REGION_BYTES]);
-        return FWS_ATTACH_CORRUPT;
-    }
-    if (verdict != FWS_OK) {
-        snprintf(why, cap, "%s: %s", path, fws_verdict_text(verdict));
-        return attach_of_verdict(verdict);
-    }
-    view->bytes = view->prefix[FWS_H_REGION_BYTES];
-    return view_load(view, &st, path, why, cap);
-}
-
-enum fws_attach fws_view_attach(const char *path, struct fws_view *out, char *why, size_t cap)
-{
-    *out = (struct fws_view){.fd = -1};
-    int fd = open_foreign(AT_FDCWD, path);
-    if (fd < 0) {
-        int error = errno;
-        snprintf(why, cap, "%s: %s", path,
-                 error == ELOOP ? "a symbolic link, not a region" : strerror(error));
-        return attach_of_errno(error);
-    }
-    out->fd = fd;
-    enum fws_attach result = view_check(out, path, why, cap);
-    if (result != FWS_ATTACH_OK) {
-        close(fd);
-        out->fd = -1;
-    }
-    return result;
-}
-
-void fws_view_detach(struct fws_view *view)
-{
-    if (view->words != NULL)
-        munmap((void *)(uintptr_t)view->words, (size_t)view->bytes);
-    if (view->fd >= 0)
-        close(view->fd);
-    view->copied_bytes = 0;
-    view->words = NULL;
-    view->fd = -1;
-}
-
-/* ---- SIGBUS ---------------------------------------------------------------------------------- */
-
-/* What the running guard of this thread protects; base NULL: none runs. */
-static _Thread_local struct {
-    const char *volatile base;
-    volatile size_t bytes;
-    sigjmp_buf back;
-} guard;
-
-static struct sigaction bus_before;
-static pthread_once_t bus_once = PTHREAD_ONCE_INIT;
-
-static void bus_handler(int number, siginfo_t *info, void *context)
-{
-    (void)number;
-    const char *at = info->si_addr;
-    if (guard.base != NULL && at >= guard.base && (size_t)(at - guard.base) < guard.bytes) {
-        /* The mask of the code that was interrupted, which a return would have restored. Whoever
-         * delivers the signal to us, a sanitizer's runtime for one, may have blocked more. */
-        const ucontext_t *interrupted = context;
-        pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
-        siglongjmp(guard.back, 1);
-    }
-    /* Not ours: the fault happens again under the handler that was there before. */
-    sigaction(SIGBUS, &bus_before, NULL);
-}
-
-static void bus_install(void)
-{
-    struct sigaction action = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &bus_before);
-}
-
-bool fws_view_guard(const struct fws_view *view, void (*fn)(void *arg), void *arg)
-{
-    if (view->copied) { /* private memory: nobody can cut it */
-        fn(arg);
-        return true;
-    }
-    pthread_once(&bus_once, bus_install);
-    volatile bool whole = false; /* set after fn in truth, not only in the order of the source */
-    /* The mask is not saved, which would be a system call each time: the handler restores it. */
-    if (sigsetjmp(guard.back, 0) == 0) {
-        guard.bytes = (size_t)view->bytes;
-        guard.base = (const char *)view->words;
-        fn(arg);
-        whole = true;
-    }
-    guard.base = NULL;
-    return whole;
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs into a fresh prefix and builds a forwarder against it, as a stranger would: static,
-# shared and as C++17, found by pkg-config.
+# shared and as C++17, found by pkg-config; both once more, found by CMake.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -37,10 +37,25 @@ flags="-Wall -Wextra -Wpedantic -Werror"
 cc -std=c11 $flags "$work/user.c" $(pkg-config --cflags fwdscope) "$lib/libfwdscope.a" -pthread -o "$work/static"
 cc -std=c11 $flags "$work/user.c" $(pkg-config --cflags --libs fwdscope) -o "$work/shared"
 c++ -std=c++17 $flags "$work/user.cpp" $(pkg-config --cflags --libs fwdscope) -o "$work/cxx"
-for program in static shared cxx; do
+mkdir "$work/cmake"
+cat >"$work/cmake/CMakeLists.txt" <<'CMAKE'
+cmake_minimum_required(VERSION 3.25)
+project(user LANGUAGES C)
+find_package(fwdscope 0.1 REQUIRED)
+foreach(kind static shared)
+  add_executable(cmake-${kind} ../user.c)
+  target_link_libraries(cmake-${kind} PRIVATE fwdscope::${kind})
+endforeach()
+CMAKE
+{ cmake -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$work/prefix" &&
+    cmake --build "$work/cmake/build"; } >"$work/log" 2>&1 || { tail -40 "$work/log"; exit 1; }
+mv "$work/cmake/build/cmake-static" "$work/cmake/build/cmake-shared" "$work"
+for program in static shared cxx cmake-static cmake-shared; do
     LD_LIBRARY_PATH="$lib" "$work/$program"
     "$work/prefix/bin/fwdscope" dump "$regions"/*.fwdscope | grep -q hello
 done
+# Programs ask for the version of the interface, not for a file name.
+readelf -d "$work/shared" | grep -q 'NEEDED.*\[libfwdscope\.so\.0\]'
 # Only the public names leave the libraries.
 others=$({ nm -D --defined-only "$lib/libfwdscope.so"; nm -g --defined-only "$lib/libfwdscope.a"; } |
     awk 'NF == 3 {print $3}' | grep -v '^fwdscope_' || true)

@@ -106,7 +106,8 @@ static inline struct fwdscope_attribute fwdscope_bool(const char *key, bool valu
 
 /* What fwdscope_open() is told. Zero every field that is not set: zero is the default. */
 struct fwdscope_options {
-    const char *service_name;    /* required: service.name of the resource */
+    const char *service_name;    /* service.name of the resource; default: $OTEL_SERVICE_NAME. One
+                                    of the two is required */
     const char *service_version; /* default "" (absent) */
     const char *instance;        /* what the forwarder calls itself; default: the service name.
                                     Lives of one instance are generations of each other. */
@@ -127,6 +128,14 @@ struct fwdscope_options {
     bool allow_disk;               /* take a directory that is not tmpfs: writes to a disk-backed
                                       map can stall the forwarder for 100s of ms */
     bool drop_previous_life;       /* do not keep the last dead region of this instance */
+    bool sealed_memfd;             /* a sealed memfd instead of a file: attach by pid only, as the
+                                      same user or root (`fwdscope serve --pid`). It can be cut or
+                                      written to by nobody, not even the owner, and is gone with the
+                                      process, its evidence too unless a sidecar was attached.
+                                      Directories, FWDSCOPE_DIR and drop_previous_life mean nothing
+                                      then. Needs Linux 5.1. */
+    uint32_t subject_pid;          /* for adapters: the process that the region tells of, in the
+                                      pid namespace of this one; 0: this process */
 };
 
 /*
@@ -144,7 +153,8 @@ FWDSCOPE_API const char *fwdscope_reason(void);
 /* Whether the shim is on in this process. */
 FWDSCOPE_API bool fwdscope_is_on(void);
 
-/* Path of the open region, "" when inert. Valid until the next open. */
+/* Path of the open region, "" when inert; of a memfd, "/proc/PID/fd/N". Valid until the next
+ * open. */
 FWDSCOPE_API const char *fwdscope_path(void);
 
 enum fwdscope_close_kind {
@@ -162,6 +172,64 @@ FWDSCOPE_API void fwdscope_close(enum fwdscope_close_kind kind, const char *reas
 /* Says that the caller is alive. Cheap: one store to the calling thread's own line. Every span,
  * log line and batch says the same; a main loop that may be idle calls this. */
 FWDSCOPE_API void fwdscope_heartbeat(void);
+
+/* ---- the end, as evidence (each linked only when it is called) --------------------------------- */
+
+/*
+ * Notes a fatal signal in the region, for forwarders with a crash handler of their own: its number,
+ * the address that it is about, and the kernel's id of the thread. The first one noted stays.
+ * Number 0 takes back what that thread noted: it was not fatal after all.
+ */
+#define FWDSCOPE_NO_ADDRESS UINT64_MAX /* somebody sent the signal */
+FWDSCOPE_API void fwdscope_signal_mark(int number, uint64_t address, uint64_t thread);
+
+/*
+ * Catches SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP and SIGSYS, where they are not ignored:
+ * notes the signal, then hands it to the handler that was there, in its way (its mask, its flags,
+ * the same siginfo), or to the default action: exit status, core flag and core are those without
+ * us. Call it once, after the forwarder installed its own handlers. A handler that returns and
+ * leaves the signal caught has survived it: the note is taken back; one that leaves by siglongjmp()
+ * takes it back itself, by number 0.
+ *
+ * A stack overflow is noted only where the thread has an alternate stack (sigaltstack); else the
+ * kernel ends the process and the region shows a crash without a signal, as after SIGKILL. False:
+ * a signal could not be caught. Not from a signal handler.
+ */
+FWDSCOPE_API bool fwdscope_fatal_signals_catch(void);
+
+/*
+ * From now on each line that the process writes to standard error also becomes a log record: of
+ * unknown severity, with the attribute log.iostream = "stderr", stamped when it is taken. Lines of
+ * more than 16 KiB become several records. Every byte still goes to where standard error goes now,
+ * in order. For that, descriptor 2 becomes a pipe of 1 MiB that a thread (and a lane) empties.
+ *
+ *   - Lost with the process is what is still in the pipe when it ends without a chance to empty it:
+ *     SIGKILL, the OOM killer, _exit(), quick_exit(), a fatal signal that nobody catches. That is
+ *     what was written in the last moment, usually nothing. After
+ *     fwdscope_fatal_signals_catch() those signals empty it first; before _exit() call
+ *     fwdscope_stderr_flush().
+ *   - exit() and fwdscope_close() empty the pipe too, and wait for at most a second each.
+ *   - Standard error that blocks, blocks the forwarder as before, 1 MiB later. One that does not
+ *     wait (O_NONBLOCK) does not wait here either. When nobody reads it (EPIPE) the capture ends
+ *     and the forwarder has its own descriptor back.
+ *   - Descriptor 2 is no terminal any more. Lines of more than 4 KiB from several threads at once
+ *     may mix, as on any pipe. Children made by fork() have the original; those of posix_spawn(),
+ *     system() and popen() have the pipe, are captured too, and lose it with the process.
+ *   - Call it after daemonising, and do not close descriptors that are not yours afterwards.
+ *
+ * True: captured. False, and nothing has changed: the shim is off, or there is no standard error,
+ * descriptor, memory or thread for it. Not from a signal handler.
+ */
+FWDSCOPE_API bool fwdscope_stderr_capture(void);
+
+/* Empties the pipe of a captured standard error, for at most `ms` milliseconds. True: everything
+ * written before the call is where standard error goes, and in the region; or nothing is captured.
+ * Waits; meant for the end of the process, also from a signal handler. */
+FWDSCOPE_API bool fwdscope_stderr_flush(unsigned ms);
+
+/* Ends the capture: empties the pipe and gives the forwarder its own standard error back. exit()
+ * does it; before execve() in the same process it is the forwarder's to call. */
+FWDSCOPE_API void fwdscope_stderr_release(void);
 
 /* ---- instruments ----------------------------------------------------------------------------- */
 
@@ -277,7 +345,8 @@ FWDSCOPE_API void fwdscope_component_set(fwdscope_component component, enum fwds
                                          uint64_t total);
 FWDSCOPE_API void fwdscope_component_health(fwdscope_component component,
                                             enum fwdscope_health health);
-/* Depth and capacity of the queue in front of an output or behind an input, in its own items. */
+/* Depth and capacity of the queue in front of an output or behind an input, in its own items.
+ * Capacity 0: not known, so left out everywhere. */
 FWDSCOPE_API void fwdscope_component_queue(fwdscope_component component, uint64_t depth,
                                            uint64_t capacity);
 /* The output's destination took something at that time. */

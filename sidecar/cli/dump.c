@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include "json.h"
+#include "otlp_files.h"
 #include "sampler.h"
 
 #include <errno.h>
@@ -14,7 +15,8 @@
 #include <time.h>
 
 static const char help[] =
-    "usage: fwdscope dump [-o text|json|otlp] FILE\n"
+    "usage: fwdscope dump [-o text|json|otlp] FILE | --pid N\n"
+    "       fwdscope dump -o otlp --output-dir DIR FILE | --pid N\n"
     "\n"
     "Prints what a region holds: the verdict on its writer, the last counters, active spans,\n"
     "finished spans and log lines. The writer may be alive, dead, or on another machine.\n"
@@ -22,6 +24,11 @@ static const char help[] =
     "  -o text    for people (the default)\n"
     "  -o json    one object: status (as /admin/v1/status), metrics, spans, logs (OTLP JSON)\n"
     "  -o otlp    one OTLP JSON document a line: metrics, spans, logs\n"
+    "  --output-dir DIR   with -o otlp: writes DIR/metrics.jsonl, traces.jsonl and logs.jsonl, as\n"
+    "             the Collector's otlpjsonfile receiver takes them, in lines of at most 1 MiB "
+    "where\n"
+    "             records allow it. Makes DIR; overwrites nothing.\n"
+    "  --pid N    the region that process N writes, wherever it is; as its user or root\n"
     "  --help\n"
     "\n"
     "exit: 0 printed (a dead writer too), 1 runtime, 2 usage, 3 no such region,\n"
@@ -131,8 +138,9 @@ static void print_pipelines(const struct life *life)
             print_count(component, COUNT_BYTES, "bytes");
             print_count(component, COUNT_ERRORS, "errors");
             if (component->has_queue)
-                printf("  queue %llu/%llu", (unsigned long long)component->queue_depth,
-                       (unsigned long long)component->queue_capacity);
+                printf("  queue %llu", (unsigned long long)component->queue_depth);
+            if (component->has_queue && component->queue_capacity > 0)
+                printf("/%llu", (unsigned long long)component->queue_capacity);
             putchar('\n');
         }
     }
@@ -168,12 +176,16 @@ static void print_instruments(const struct life *life)
     }
 }
 
+/* until: of a span that has not ended; 0: nobody knows how long it was at it. */
 static void print_span(const struct span *span, uint64_t until)
 {
     uint64_t end = span->end_unix_ns != 0 ? span->end_unix_ns : until;
     print_time("  ", span->start_unix_ns);
-    printf("  %8.1f ms  ",
-           end > span->start_unix_ns ? (double)(end - span->start_unix_ns) / 1e6 : 0);
+    if (end == 0)
+        fputs("  in flight    ", stdout);
+    else
+        printf("  %8.1f ms  ",
+               end > span->start_unix_ns ? (double)(end - span->start_unix_ns) / 1e6 : 0);
     cli_print_safe(span->name);
     if (span->stage != NULL && span->stage[0] != '\0') {
         fputs("  stage ", stdout);
@@ -234,9 +246,11 @@ static void print_text(const struct sampler *sampler)
         (unsigned long long)lost.values_dropped, (unsigned long long)lost.registrations_refused);
     print_pipelines(life);
     print_instruments(life);
-    printf("\nactive spans (%zu)\n", snapshot->active_span_count);
+    const bool dead = life->verdict.state == WRITER_CRASHED || life->verdict.state == WRITER_EXITED;
+    printf("\nactive spans (%zu%s)\n", snapshot->active_span_count,
+           dead ? ", in flight when it ended" : "");
     for (size_t i = 0; i < snapshot->active_span_count; i++)
-        print_span(&snapshot->active_spans[i], snapshot->time_unix_ns);
+        print_span(&snapshot->active_spans[i], dead ? 0 : snapshot->time_unix_ns);
     print_records(&life->spans, TEXT_SPANS_MAX, RECORD_SPAN);
     print_records(&life->logs, TEXT_LOGS_MAX, RECORD_LOG);
 }
@@ -273,7 +287,8 @@ static int dump_print(struct sampler *sampler, enum format format)
     return EXIT_OK;
 }
 
-static int dump_file(const char *path, enum format format)
+/* otlp_dir: NULL but for three files. */
+static int dump_file(const char *path, enum format format, const char *otlp_dir)
 {
     const struct fleet_target target = {.file = path};
     struct sampler sampler;
@@ -296,7 +311,8 @@ static int dump_file(const char *path, enum format format)
     sampler_tick(&sampler);
     int code = EXIT_ABSENT;
     if (sampler.fleet.current_count > 0) {
-        code = dump_print(&sampler, format);
+        code =
+            otlp_dir != NULL ? otlp_files_write(&sampler, otlp_dir) : dump_print(&sampler, format);
     } else if (sampler.fleet.trouble_reason[0] != '\0') { /* it is another one by now */
         fprintf(stderr, "fwdscope dump: %s\n", sampler.fleet.trouble_reason);
         code = EXIT_UNREADABLE;
@@ -309,15 +325,28 @@ static int dump_file(const char *path, enum format format)
 
 int dump_main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"output", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"output", required_argument, NULL, 'o'},
+                                            {"output-dir", required_argument, NULL, 'd'},
+                                            {"pid", required_argument, NULL, 'p'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     enum format format = FORMAT_TEXT;
+    const char *otlp_dir = NULL, *pid = NULL;
+    char path[CLI_PATH_BYTES];
     int c;
     opterr = 0;
     while ((c = getopt_long(argc, argv, ":o:h", options, NULL)) != -1) {
         if (c == 'h') {
             fputs(help, stdout);
             return EXIT_OK;
+        }
+        if (c == 'd') {
+            otlp_dir = optarg;
+            continue;
+        }
+        if (c == 'p') {
+            pid = optarg;
+            continue;
         }
         if (c != 'o')
             return c == ':' ? cli_usage_error("dump", "%s needs a value", argv[optind - 1])
@@ -331,9 +360,8 @@ int dump_main(int argc, char **argv)
         else
             return cli_usage_error("dump", "-o %s: not text, json or otlp", optarg);
     }
-    if (optind == argc)
-        return cli_usage_error("dump", "no region file given");
-    if (optind + 1 < argc)
-        return cli_usage_error("dump", "more than one region file given");
-    return dump_file(argv[optind], format);
+    if (otlp_dir != NULL && format != FORMAT_OTLP)
+        return cli_usage_error("dump", "--output-dir is for -o otlp");
+    c = cli_choose_region("dump", pid, argc - optind, argv + optind, path, sizeof path);
+    return c != EXIT_OK ? c : dump_file(path, format, otlp_dir);
 }

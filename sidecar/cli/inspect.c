@@ -6,26 +6,35 @@
 #include "snapshot.h"
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 static const char help[] =
-    "usage: fwdscope inspect FILE\n"
+    "usage: fwdscope inspect [--verify] FILE | --pid N\n"
     "\n"
     "Prints a region's header, its sections with sizes (and why one is refused), the writer's\n"
     "verdict and what was lost.\n"
     "\n"
-    "exit: 0 sound, 1 runtime, 2 usage, 3 no such region, 4 unreadable, incompatible or corrupt\n"
-    "      (a refused section of a region that can be read is printed, and 0)\n";
+    "  --verify   walk through everything that it holds and print each thing that is wrong, with\n"
+    "             section, entry and byte offset. A unit that a writer was at work on, or died "
+    "at,\n"
+    "             is noted and not wrong.\n"
+    "  --pid N    the region that process N writes, wherever it is; as its user or root\n"
+    "  --help\n"
+    "\n"
+    "exit: 0 sound, 1 runtime, 2 usage, 3 no such region, 4 unreadable, incompatible or corrupt;\n"
+    "      without --verify a refused section of a region that can be read is printed, and 0\n";
 
 static void print_identity(const struct identity *identity)
 {
     unsigned major, minor;
     region_layout(&major, &minor);
-    printf("path        %s\n", identity->path);
-    printf("layout      %u.%u (this program reads %u.x)\n", identity->major, identity->minor,
+    fputs("path        ", stdout);
+    cli_print_safe(identity->path);
+    printf("\nlayout      %u.%u (this program reads %u.x)\n", identity->major, identity->minor,
            major);
     printf("size        %llu bytes\n", (unsigned long long)identity->size_bytes);
     printf("uuid        %s\n", identity->uuid);
@@ -76,7 +85,53 @@ static void ignore_record(void *arg, const struct record *record)
     (void)record;
 }
 
-static int inspect_file(const char *path)
+/* ---- --verify -------------------------------------------------------------------------------- */
+
+static void print_finding(void *arg, const struct finding *finding)
+{
+    (void)arg;
+    printf("%s %s", finding->wrong ? "wrong:" : "note: ", finding->section);
+    if (strcmp(finding->section, "header") == 0)
+        printf(" word %llu", (unsigned long long)finding->index);
+    else
+        printf(" lane %llu, entry %llu", (unsigned long long)finding->lane,
+               (unsigned long long)finding->index);
+    printf(", offset %llu: ", (unsigned long long)finding->offset);
+    cli_print_safe(finding->what);
+    putchar('\n');
+}
+
+static int verify_file(const char *path, struct region *region)
+{
+    static const char *const configs[] = {"no document", "a document", "a reason for no document"};
+    struct verified v;
+    if (!region_verify(region, clock_read(CLOCK_REALTIME), clock_read(CLOCK_MONOTONIC),
+                       print_finding, NULL, &v)) {
+        fprintf(stderr, "fwdscope inspect: no memory\n");
+        return EXIT_RUNTIME;
+    }
+    printf("checked: header, %zu sections, %zu references, %zu instruments, %zu pipelines, %zu "
+           "components, %zu histograms and %zu batch groups of lanes, %zu slots with %zu active "
+           "spans, %zu rings with %zu spans and %zu log lines (%llu more were overwritten), %zu "
+           "attributes, config: %s\n",
+           v.sections, v.references, v.instruments, v.pipelines, v.components, v.histograms,
+           v.batch_groups, v.active_slots, v.active_spans, v.rings, v.spans, v.logs,
+           (unsigned long long)v.overwritten, v.attributes, configs[v.config]);
+    if (v.wrong + v.torn > FINDINGS_MAX)
+        printf("not all findings are told: %zu wrong, %zu noted\n", v.wrong, v.torn);
+    if (v.truncated)
+        puts("wrong: the file was cut short while it was read");
+    if (v.wrong == 0 && !v.truncated) {
+        printf("sound: %s\n", path);
+        return EXIT_OK;
+    }
+    printf("%zu wrong: %s\n", v.wrong + v.truncated, path);
+    return EXIT_UNREADABLE;
+}
+
+/* ---- main ------------------------------------------------------------------------------------ */
+
+static int inspect_file(const char *path, bool verify)
 {
     char why[512];
     struct region *region;
@@ -93,6 +148,11 @@ static int inspect_file(const char *path)
         return result == ATTACH_NOT_FOUND ? EXIT_ABSENT
                : result == ATTACH_FAILED  ? EXIT_RUNTIME
                                           : EXIT_UNREADABLE;
+    }
+    if (verify) {
+        const int code = verify_file(path, region);
+        region_close(&region);
+        return code;
     }
     const struct identity *identity = region_identity(region);
     print_identity(identity);
@@ -122,19 +182,29 @@ static int inspect_file(const char *path)
 
 int inspect_main(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"verify", no_argument, NULL, 'v'},
+                                            {"pid", required_argument, NULL, 'p'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    bool verify = false;
+    const char *pid = NULL;
+    char path[CLI_PATH_BYTES];
     int c;
     opterr = 0;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+        if (c == 'v') {
+            verify = true;
+            continue;
+        }
         if (c == 'h') {
             fputs(help, stdout);
             return EXIT_OK;
         }
-        return cli_unknown_option("inspect", argv);
+        if (c != 'p')
+            return c == ':' ? cli_usage_error("inspect", "%s needs a value", argv[optind - 1])
+                            : cli_unknown_option("inspect", argv);
+        pid = optarg;
     }
-    if (optind == argc)
-        return cli_usage_error("inspect", "no region file given");
-    if (optind + 1 < argc)
-        return cli_usage_error("inspect", "more than one region file given");
-    return inspect_file(argv[optind]);
+    c = cli_choose_region("inspect", pid, argc - optind, argv + optind, path, sizeof path);
+    return c != EXIT_OK ? c : inspect_file(path, verify);
 }

@@ -17,6 +17,8 @@ static const char help[] =
     "  serve     watch regions; answer HTTP, stream OTLP JSON over WebSocket\n"
     "  dump      print what a region holds, also of a forwarder that is dead\n"
     "  inspect   print a region's header, sections, writer and losses\n"
+    "  check     judge a forwarder by one look: a probe with an exit code\n"
+    "  list      the regions of this host or pod, by directory and by process\n"
     "\n"
     "fwdscope COMMAND --help tells more; --version prints versions.\n";
 
@@ -45,7 +47,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"serve", serve_main}, {"dump", dump_main}, {"inspect", inspect_main}};
+    } commands[] = {{"serve", serve_main},
+                    {"dump", dump_main},
+                    {"inspect", inspect_main},
+                    {"check", check_main},
+                    {"list", list_main}};
 
     if (argc < 2)
         return cli_usage_error("", "no command given");

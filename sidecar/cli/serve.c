@@ -5,6 +5,7 @@
 #include "fwdscope_redact.h"
 #include "http.h"
 #include "log.h"
+#include "manager.h"
 #include "sampler.h"
 
 #include <ctype.h>
@@ -12,13 +13,11 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -33,24 +32,30 @@ enum {
 
 struct serve_options {
     const char *dir, *file;
-    const char *listen, *probe_listen;
+    pid_t pid;
+    const char *listen, *probe_listen, *unix_path;
     const char *token_file;
     const char *allow_hosts[ALLOW_HOSTS_MAX];
     size_t allow_host_count;
     unsigned clients_max;
     uint64_t interval_ns;
     bool insecure_bind;
+    bool user_directories; /* no place was named, and this is root: look at all users' */
 };
 
 static const char help[] =
     "usage: fwdscope serve [OPTION...]\n"
     "\n"
-    "Watches every region of a directory (or one file), waits for what is not there yet.\n"
+    "Watches every region of a directory (or one file, or what a process writes), waits for what\n"
+    "is not there yet.\n"
     "\n"
     "  --dir DIR              directory of regions ($FWDSCOPE_DIR; else /run/fwdscope if it is\n"
-    "                         on tmpfs; else /dev/shm/fwdscope-UID)\n"
+    "                         on tmpfs; else /dev/shm/fwdscope-UID; as root those of all users)\n"
     "  --region FILE          one region file instead\n"
-    "  --listen ADDR:PORT     HTTP and WebSocket (127.0.0.1:9090; port 0: any free one)\n"
+    "  --pid N                the region of process N instead, wherever it is, also a memfd or a\n"
+    "                         removed file; as its user or root\n"
+    "  --listen ADDR:PORT     HTTP and WebSocket (127.0.0.1:9090; port 0: any free one; none)\n"
+    "  --unix PATH            the same on a unix socket, for its owner and group\n"
     "  --probe-listen A:P     a second port with /live, /ready, /forwarder/live only, no token\n"
     "  --interval TIME        between two readings: 100ms to 60s (2s)\n"
     "  --token-file FILE      ask for the token in FILE: Authorization: Bearer, or /?token=\n"
@@ -61,6 +66,9 @@ static const char help[] =
     "\n"
     "Every option can be set as an environment variable, FWDSCOPE_LISTEN and so on; the flag\n"
     "wins. /admin/v1/config is off unless FWDSCOPE_UNSAFE_EXPOSE_CONFIG=1.\n"
+    "\n"
+    "Under systemd: sockets of a .socket unit stand in for --listen, one named \"probe\" for\n"
+    "--probe-listen; readiness, status and watchdog are told (Type=notify).\n"
     "\n"
     "endpoints: /  /live  /ready  /forwarder/live  /admin/v1/status  /admin/v1/config\n"
     "           /admin/v1/telemetry (WebSocket)\n"
@@ -106,10 +114,15 @@ static int option_set(struct serve_options *options, const char *name, const cha
         options->dir = value;
     } else if (strcmp(name, "region") == 0) {
         options->file = value;
+    } else if (strcmp(name, "pid") == 0) {
+        if (!cli_parse_pid(value, &options->pid))
+            return cli_usage_error("serve", "--pid %s: not the number of a process", value);
     } else if (strcmp(name, "listen") == 0) {
         options->listen = value;
     } else if (strcmp(name, "probe-listen") == 0) {
         options->probe_listen = value;
+    } else if (strcmp(name, "unix") == 0) {
+        options->unix_path = value;
     } else if (strcmp(name, "token-file") == 0) {
         options->token_file = value;
     } else if (strcmp(name, "insecure-bind") == 0) {
@@ -132,8 +145,10 @@ static int option_set(struct serve_options *options, const char *name, const cha
 static const struct option long_options[] = {
     {"dir", required_argument, NULL, 0},
     {"region", required_argument, NULL, 0},
+    {"pid", required_argument, NULL, 0},
     {"listen", required_argument, NULL, 0},
     {"probe-listen", required_argument, NULL, 0},
+    {"unix", required_argument, NULL, 0},
     {"interval", required_argument, NULL, 0},
     {"token-file", required_argument, NULL, 0},
     {"insecure-bind", no_argument, NULL, 0},
@@ -166,7 +181,7 @@ static int options_parse(struct serve_options *options, int argc, char **argv)
     }
     opterr = 0;
     optind = 1;
-    const char *file_flag = NULL, *dir_flag = NULL;
+    const char *file_flag = NULL, *dir_flag = NULL, *pid_flag = NULL;
     while (code == 0 && (c = getopt_long(argc, argv, ":h", long_options, &index)) != -1) {
         if (c == 'h') {
             fputs(help, stdout);
@@ -181,33 +196,30 @@ static int options_parse(struct serve_options *options, int argc, char **argv)
             file_flag = optarg;
         if (strcmp(long_options[index].name, "dir") == 0)
             dir_flag = optarg;
+        if (strcmp(long_options[index].name, "pid") == 0)
+            pid_flag = optarg;
     }
     if (code == 0 && optind < argc)
         return cli_usage_error("serve", "unexpected argument '%s'", argv[optind]);
     if (code == 0 && file_flag != NULL && dir_flag != NULL)
         return cli_usage_error("serve", "--dir and --region exclude each other");
+    if (code == 0 && pid_flag != NULL && (file_flag != NULL || dir_flag != NULL))
+        return cli_usage_error("serve", "--pid and %s exclude each other",
+                               dir_flag != NULL ? "--dir" : "--region");
     const char *const addresses[][2] = {{"--listen", options->listen},
                                         {"--probe-listen", options->probe_listen}};
     for (size_t i = 0; i < 2 && code == 0; i++) {
-        if (addresses[i][1] != NULL && !http_address_is_valid(addresses[i][1]))
+        if (addresses[i][1] != NULL && strcmp(addresses[i][1], "none") != 0 &&
+            !http_address_is_valid(addresses[i][1]))
             return cli_usage_error("serve", "%s %s: not ADDR:PORT, such as 127.0.0.1:9090",
                                    addresses[i][0], addresses[i][1]);
     }
-    if (dir_flag != NULL)
-        options->file = NULL; /* the flag beats the environment */
+    /* A flag beats the environment; there, a file beats a process. */
+    if (dir_flag != NULL || pid_flag != NULL)
+        options->file = NULL;
+    if (dir_flag != NULL || options->file != NULL)
+        options->pid = 0;
     return code;
-}
-
-/* The directory that a shim with the same environment and uid would choose; it may be another's to
- * write, so that is not asked. */
-static const char *default_directory(void)
-{
-    static char dir[64];
-    struct statfs fs;
-    if (statfs("/run/fwdscope", &fs) == 0 && fs.f_type == TMPFS_MAGIC)
-        return "/run/fwdscope";
-    snprintf(dir, sizeof dir, "/dev/shm/fwdscope-%u", (unsigned)geteuid());
-    return dir;
 }
 
 /* ---- the token ------------------------------------------------------------------------------- */
@@ -250,7 +262,8 @@ struct server {
     struct stream *stream;
     struct http *http;
     struct event_base *base;
-    struct event *tick, *drain, *term, *interrupt;
+    struct event *tick, *drain, *watchdog, *term, *interrupt;
+    char told[160]; /* the last status that the service manager was told */
     unsigned clients_max;
     rlim_t descriptors;
     bool expose_config;
@@ -315,12 +328,36 @@ static struct timeval timeval_of(uint64_t ns)
                             .tv_usec = (suseconds_t)(ns % 1000000000 / 1000)};
 }
 
+/* Tells the service manager in one line what `systemctl status` shall show, when it changed. */
+static void status_tell(struct server *server)
+{
+    char line[sizeof server->told];
+    const struct status_view view = sampler_view(&server->sampler);
+    const struct readiness ready =
+        policy_readiness(view.forwarders, view.forwarder_count, view.trouble);
+    snprintf(line, sizeof line, "STATUS=%zu forwarder%s, %s: %s", view.forwarder_count,
+             view.forwarder_count == 1 ? "" : "s", ready.ready ? "ready" : "not ready",
+             ready.reason);
+    if (strcmp(line, server->told) != 0)
+        manager_notify(line);
+    memcpy(server->told, line, sizeof line);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     struct server *server = arg;
     sampler_tick(&server->sampler);
+    status_tell(server);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    manager_notify("WATCHDOG=1");
 }
 
 static void on_drain(evutil_socket_t fd, short what, void *arg)
@@ -337,6 +374,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct server *server = arg;
     log_line(LOG_LEVEL_INFO, "stopping: %s", fd == SIGTERM ? "SIGTERM" : "SIGINT");
+    manager_notify("STOPPING=1");
     event_base_loopbreak(server->base);
 }
 
@@ -387,18 +425,23 @@ static bool events_add(struct server *server)
     struct timeval soon = timeval_of(server->sampler.drain_ns);
     server->tick = event_new(server->base, -1, EV_PERSIST, on_tick, server);
     server->drain = evtimer_new(server->base, on_drain, server);
+    const uint64_t watchdog_ns = manager_watchdog_ns();
+    const struct timeval beat = timeval_of(watchdog_ns / 2);
     server->term = evsignal_new(server->base, SIGTERM, on_signal, server);
     server->interrupt = evsignal_new(server->base, SIGINT, on_signal, server);
     return server->tick != NULL && server->drain != NULL && server->term != NULL &&
            server->interrupt != NULL && event_add(server->tick, &interval) == 0 &&
            event_add(server->drain, &soon) == 0 && event_add(server->term, NULL) == 0 &&
-           event_add(server->interrupt, NULL) == 0;
+           event_add(server->interrupt, NULL) == 0 &&
+           (watchdog_ns == 0 || ((server->watchdog = event_new(server->base, -1, EV_PERSIST,
+                                                               on_watchdog, NULL)) != NULL &&
+                                 event_add(server->watchdog, &beat) == 0));
 }
 
 static void server_stop(struct server *server)
 {
-    struct event **const events[] = {&server->tick, &server->drain, &server->term,
-                                     &server->interrupt};
+    struct event **const events[] = {&server->tick, &server->drain, &server->watchdog,
+                                     &server->term, &server->interrupt};
     http_stop(&server->http);
     stream_stop(&server->stream, STOP_MS_MAX);
     for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
@@ -416,7 +459,13 @@ static bool server_start(struct server *server, const struct serve_options *opti
                          const char *token, char *why, size_t cap)
 {
     const struct stream_options stream_options = {.loss_notice = documents_loss_notice};
-    const struct fleet_target target = {.dir = options->dir, .file = options->file};
+    struct manager_sockets sockets;
+    const struct fleet_target target = {.dir = options->dir,
+                                        .file = options->file,
+                                        .pid = options->pid,
+                                        .user_directories = options->user_directories};
+    if (!manager_sockets_take(&sockets, why, cap))
+        return false;
     snprintf(why, cap, "no memory");
     server->base = base_new();
     if (server->base == NULL)
@@ -426,8 +475,11 @@ static bool server_start(struct server *server, const struct serve_options *opti
         !sampler_init(&server->sampler, &target, options->interval_ns, server->stream))
         return false;
     const struct http_options http_options = {
-        .listen = options->listen,
+        .listen = strcmp(options->listen, "none") != 0 ? options->listen : NULL,
         .probe_listen = options->probe_listen,
+        .unix_path = options->unix_path,
+        .listen_fd = sockets.listen,
+        .probe_fd = sockets.probe,
         .allow_hosts = options->allow_hosts,
         .allow_host_count = options->allow_host_count,
         .token = token,
@@ -455,13 +507,19 @@ int serve_main(int argc, char **argv)
     struct serve_options options = {
         .listen = "127.0.0.1:9090", .clients_max = 64, .interval_ns = UINT64_C(2000000000)};
     struct server server = {0};
-    char why[512] = "", token_text[TOKEN_BYTES_MAX + 2];
+    char why[512] = "", watched[CLI_PATH_BYTES], token_text[TOKEN_BYTES_MAX + 2];
     const char *token = NULL;
     int code = options_parse(&options, argc, argv);
     if (code != 0)
         return code > 0 ? code : EXIT_OK;
-    if (options.file == NULL && options.dir == NULL)
-        options.dir = default_directory();
+    if (options.file == NULL && options.dir == NULL && options.pid == 0) {
+        options.dir = cli_default_directory();
+        options.user_directories = geteuid() == 0;
+    }
+    if (options.pid != 0)
+        snprintf(watched, sizeof watched, "process %d", (int)options.pid);
+    else
+        snprintf(watched, sizeof watched, "%s", options.file != NULL ? options.file : options.dir);
     if (options.token_file != NULL) {
         token = token_read(options.token_file, token_text, why, sizeof why);
         if (token == NULL) {
@@ -478,10 +536,9 @@ int serve_main(int argc, char **argv)
 
     code = EXIT_RUNTIME;
     if (server_start(&server, &options, token, why, sizeof why)) {
-        const char *probe = http_probe_address(server.http);
-        log_line(LOG_LEVEL_INFO, "serving http://%s/%s%s; watching %s", http_address(server.http),
-                 probe[0] != '\0' ? ", probes on " : "", probe,
-                 options.file != NULL ? options.file : options.dir);
+        log_line(LOG_LEVEL_INFO, "serving %s; watching %s", http_address(server.http), watched);
+        manager_notify("READY=1");
+        status_tell(&server);
         event_base_dispatch(server.base);
         code = EXIT_OK;
     } else {

@@ -34,6 +34,8 @@ enum {
     PATH_BYTES_MAX = 64,
 };
 
+enum { LISTEN_DATA, LISTEN_UNIX, LISTEN_PROBE, LISTENERS };
+
 struct http {
     struct http_provider provider;
     char *token;
@@ -42,8 +44,12 @@ struct http {
     struct gate_policy policy;
     struct buffer body; /* of the answer that is being made; kept for the next */
     int null_fd;
-    struct server *server, *probe_server;
-    struct listen_socket listen, probe_listen;
+    struct listener {
+        struct listen_socket socket; /* fd -1 once the server has it */
+        struct server *server;
+        bool bound; /* a unix socket that this process made */
+    } listeners[LISTENERS];
+    char address[LISTEN_PATH_BYTES * LISTENERS + 64];
 };
 
 enum route_kind { ROUTE_PAGE, ROUTE_BODY, ROUTE_STREAM };
@@ -343,16 +349,17 @@ static bool options_are_proper(const struct http_options *options, char *why, si
 }
 
 /* Whoever reaches an address that is not loopback reads everything. */
-static bool bind_is_safe(const struct http_options *options, char *why, size_t cap)
+static bool bind_is_safe(const struct http *http, const struct http_options *options, char *why,
+                         size_t cap)
 {
-    if (options->token != NULL || options->insecure_bind ||
-        listen_reach(options->listen) != LISTEN_PUBLIC) {
+    const struct listen_socket *socket = &http->listeners[LISTEN_DATA].socket;
+    if (options->token != NULL || options->insecure_bind || socket->fd < 0 || socket->loopback) {
         return true;
     }
     snprintf(why, cap,
              "refusing to serve on %s without a token, because it is not a loopback address: give "
              "--token-file FILE, or listen on 127.0.0.1, or accept it with --insecure-bind",
-             options->listen);
+             options->listen_fd > 0 ? socket->address : options->listen);
     return false;
 }
 
@@ -371,7 +378,7 @@ static bool policy_make(struct http *http, const struct http_options *options)
 {
     http->hosts = calloc(OWN_HOSTS + options->allow_host_count, sizeof *http->hosts);
     if (http->hosts == NULL || !host_add(http, "localhost") || !host_add(http, "127.0.0.1") ||
-        !host_add(http, "[::1]") || !host_add(http, http->listen.host)) {
+        !host_add(http, "[::1]") || !host_add(http, http->listeners[LISTEN_DATA].socket.host)) {
         return false;
     }
     for (size_t i = 0; i < options->allow_host_count; i++) {
@@ -387,37 +394,75 @@ static bool policy_make(struct http *http, const struct http_options *options)
     return true;
 }
 
-/* Binds both addresses before anything is served. */
+/* A socket that was handed over, or one bound here, or none. */
+static bool listener_open(struct listener *listener, int fd, const char *where, const char *flag,
+                          char *why, size_t cap)
+{
+    if (fd > 0) {
+        return listen_take(fd, &listener->socket, why, cap);
+    }
+    return where == NULL || listen_open(where, flag, &listener->socket, why, cap);
+}
+
+/* Everything is bound before anything is served. */
 static bool http_listen(struct http *http, const struct http_options *options, char *why,
                         size_t cap)
 {
-    if (!listen_open(options->listen, "--listen", &http->listen, why, cap)) {
+    struct listener *listeners = http->listeners;
+    if (!listener_open(&listeners[LISTEN_DATA], options->listen_fd, options->listen, "--listen",
+                       why, cap) ||
+        !bind_is_safe(http, options, why, cap) ||
+        !listener_open(&listeners[LISTEN_PROBE], options->probe_fd, options->probe_listen,
+                       "--probe-listen", why, cap)) {
         return false;
     }
-    return options->probe_listen == NULL ||
-           listen_open(options->probe_listen, "--probe-listen", &http->probe_listen, why, cap);
+    listeners[LISTEN_UNIX].bound =
+        options->unix_path != NULL &&
+        listen_open_unix(options->unix_path, &listeners[LISTEN_UNIX].socket, why, cap);
+    return options->unix_path == NULL || listeners[LISTEN_UNIX].bound;
 }
 
 static bool http_serve_start(struct http *http, struct event_base *base,
                              const struct http_options *options)
 {
     const struct server_limits limits = {options->connections_max, options->header_deadline_s};
-    int fd = http->listen.fd;
-    http->listen.fd = -1;
-    http->server = server_start(base, fd, &limits, http_serve, http);
-    if (http->server == NULL || options->probe_listen == NULL) {
-        return http->server != NULL;
+    for (size_t i = 0; i < LISTENERS; i++) {
+        struct listener *listener = &http->listeners[i];
+        const int fd = listener->socket.fd;
+        listener->socket.fd = -1;
+        if (fd >= 0) {
+            listener->server = server_start(
+                base, fd, &limits, i == LISTEN_PROBE ? http_serve_probe : http_serve, http);
+            if (listener->server == NULL) {
+                return false;
+            }
+        }
     }
-    fd = http->probe_listen.fd;
-    http->probe_listen.fd = -1;
-    http->probe_server = server_start(base, fd, &limits, http_serve_probe, http);
-    return http->probe_server != NULL;
+    return true;
+}
+
+/* Says where it listens, in the order in which people look. */
+static void http_describe(struct http *http)
+{
+    const char *const words[LISTENERS] = {"", "unix socket ", "probes on "};
+    size_t used = 0;
+    for (size_t i = 0; i < LISTENERS; i++) {
+        const struct listen_socket *socket = &http->listeners[i].socket;
+        const bool path = socket->address[0] == '/';
+        if (socket->fd >= 0) {
+            const int n = snprintf(http->address + used, sizeof http->address - used, "%s%s%s%s",
+                                   used > 0 ? ", " : "",
+                                   i != LISTEN_DATA ? words[i] : (path ? words[1] : "http://"),
+                                   socket->address, i == LISTEN_DATA && !path ? "/" : "");
+            used += n > 0 ? (size_t)n : 0;
+        }
+    }
 }
 
 struct http *http_start(struct event_base *base, const struct http_options *options, char *why,
                         size_t cap)
 {
-    if (!options_are_proper(options, why, cap) || !bind_is_safe(options, why, cap)) {
+    if (!options_are_proper(options, why, cap)) {
         return NULL;
     }
     struct http *http = calloc(1, sizeof *http);
@@ -426,7 +471,10 @@ struct http *http_start(struct event_base *base, const struct http_options *opti
         return NULL;
     }
     http->provider = options->provider;
-    http->listen.fd = http->probe_listen.fd = http->null_fd = -1;
+    http->null_fd = -1;
+    for (size_t i = 0; i < LISTENERS; i++) {
+        http->listeners[i].socket.fd = -1;
+    }
     buffer_init(&http->body, BODY_BYTES_MAX);
     event_set_log_callback(libevent_log);
     signal(SIGPIPE, SIG_IGN); /* a client that hangs up is no reason to die */
@@ -434,11 +482,11 @@ struct http *http_start(struct event_base *base, const struct http_options *opti
         http_stop(&http);
         return NULL;
     }
+    http_describe(http);
     http->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (http->null_fd < 0 || !policy_make(http, options) ||
         !http_serve_start(http, base, options)) {
-        snprintf(why, cap, "cannot serve HTTP on %s: out of memory or file descriptors",
-                 options->listen);
+        snprintf(why, cap, "cannot serve %s: out of memory or file descriptors", http->address);
         http_stop(&http);
     }
     return http;
@@ -446,12 +494,7 @@ struct http *http_start(struct event_base *base, const struct http_options *opti
 
 const char *http_address(const struct http *http)
 {
-    return http->listen.address;
-}
-
-const char *http_probe_address(const struct http *http)
-{
-    return http->probe_listen.address;
+    return http->address;
 }
 
 void http_stop(struct http **http_pointer)
@@ -461,13 +504,18 @@ void http_stop(struct http **http_pointer)
     if (http == NULL) {
         return;
     }
-    server_stop(&http->probe_server);
-    server_stop(&http->server);
-    const int fds[] = {http->listen.fd, http->probe_listen.fd, http->null_fd};
-    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        if (fds[i] >= 0) {
-            close(fds[i]);
+    for (size_t i = 0; i < LISTENERS; i++) {
+        struct listener *listener = &http->listeners[i];
+        server_stop(&listener->server);
+        if (listener->socket.fd >= 0) {
+            close(listener->socket.fd);
         }
+        if (listener->bound) {
+            unlink(listener->socket.address);
+        }
+    }
+    if (http->null_fd >= 0) {
+        close(http->null_fd);
     }
     for (size_t i = 0; i < http->host_count; i++) {
         free(http->hosts[i]);

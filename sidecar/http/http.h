@@ -33,8 +33,11 @@ struct http_provider {
 };
 
 struct http_options {
-    const char *listen;         /* ADDR:PORT, [V6]:PORT; port 0: any free one */
-    const char *probe_listen;   /* the same, or NULL: no second listener */
+    const char *listen;         /* ADDR:PORT, [V6]:PORT; port 0: any free one; NULL: none */
+    const char *probe_listen;   /* the same, of a listener with probes only */
+    const char *unix_path;      /* all endpoints on a unix socket too; NULL: none */
+    int listen_fd, probe_fd;    /* listening sockets that the process was started with, instead of
+                                   the above; 0: none. Owned by http from the call on */
     const char *const *allow_hosts; /* further names for the Host check */
     size_t allow_host_count;
     const char *token;          /* NULL: no token; else 16..4096 bytes */
@@ -54,9 +57,9 @@ struct http;
 struct http *http_start(struct event_base *base, const struct http_options *options, char *why,
                         size_t cap);
 
-/* ADDR:PORT that was bound, for the log line and the demo; probe: of the second listener or "". */
+/* Where it listens, in words: "http://ADDR:PORT/, unix socket PATH, probes on ADDR:PORT". Valid
+ * until http_stop(). */
 const char *http_address(const struct http *http);
-const char *http_probe_address(const struct http *http);
 
 /* Stops accepting, drops idle connections, frees. */
 void http_stop(struct http **http);

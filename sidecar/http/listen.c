@@ -4,15 +4,18 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 128, PORT_DIGITS_MAX = 5, PORT_MAX = 65535 };
+enum { BACKLOG = 128, PORT_DIGITS_MAX = 5, PORT_MAX = 65535, UNIX_MODE = 0660 };
 
 struct target {
     struct sockaddr_storage address;
@@ -158,6 +161,113 @@ bool listen_open(const char *where, const char *flag, struct listen_socket *out,
         return false;
     }
     out->fd = fd;
+    out->loopback = target_is_loopback(&target);
+    return true;
+}
+
+/* ---- unix sockets ---------------------------------------------------------------------------- */
+
+static bool unix_address(const char *path, struct sockaddr_un *out)
+{
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    const size_t bytes = strlen(path);
+    if (bytes == 0 || bytes >= sizeof out->sun_path) {
+        return false;
+    }
+    memcpy(out->sun_path, path, bytes + 1);
+    return true;
+}
+
+/* Removes a socket whose listener is gone. False: it is somebody's, or it is no socket. */
+static bool unix_clear(const struct sockaddr_un *address, char *why, size_t cap)
+{
+    struct stat st;
+    if (lstat(address->sun_path, &st) != 0) {
+        return true; /* bind() says what is wrong, if anything is */
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        snprintf(why, cap, "--unix %s: a file that is no socket is in the way", address->sun_path);
+        return false;
+    }
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const bool heard = fd < 0 ||
+                       connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
+                       errno != ECONNREFUSED;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (heard) {
+        snprintf(why, cap, "--unix %s is in use by another process: choose another path",
+                 address->sun_path);
+        return false;
+    }
+    unlink(address->sun_path);
+    return true;
+}
+
+bool listen_open_unix(const char *path, struct listen_socket *out, char *why, size_t cap)
+{
+    struct sockaddr_un address;
+    if (!unix_address(path, &address)) {
+        snprintf(why, cap, "--unix: a path of 1 to %zu bytes is needed",
+                 sizeof address.sun_path - 1);
+        return false;
+    }
+    if (!unix_clear(&address, why, cap)) {
+        return false;
+    }
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* The mode comes with the name, so that nobody can connect in between. No other thread of this
+     * process makes files. */
+    const mode_t mask = umask((mode_t)~UNIX_MODE & 0777);
+    const bool bound = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    const int error = errno;
+    umask(mask);
+    errno = error;
+    if (!bound || listen(fd, BACKLOG) != 0) {
+        snprintf(why, cap, "cannot listen on --unix %s: %s", path, strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return false;
+    }
+    *out = (struct listen_socket){.fd = fd, .loopback = true, .host = "localhost"};
+    snprintf(out->address, sizeof out->address, "%s", path);
+    return true;
+}
+
+/* ---- handed over ----------------------------------------------------------------------------- */
+
+static bool socket_option_is(int fd, int option, int wanted)
+{
+    int value;
+    socklen_t bytes = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &bytes) == 0 && value == wanted;
+}
+
+bool listen_take(int fd, struct listen_socket *out, char *why, size_t cap)
+{
+    const int on = 1;
+    struct target target = {.bytes = sizeof target.address};
+    const int flags = fcntl(fd, F_GETFL);
+    if (!socket_option_is(fd, SO_TYPE, SOCK_STREAM) || !socket_option_is(fd, SO_ACCEPTCONN, 1) ||
+        getsockname(fd, (struct sockaddr *)&target.address, &target.bytes) != 0 || flags < 0 ||
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        snprintf(why, cap, "descriptor %d is no listening stream socket", fd);
+        return false;
+    }
+    *out = (struct listen_socket){.fd = fd, .loopback = true, .host = "localhost"};
+    if (target.address.ss_family == AF_UNIX) {
+        struct sockaddr_un address;
+        memcpy(&address, &target.address, sizeof address);
+        address.sun_path[sizeof address.sun_path - 1] = '\0';
+        snprintf(out->address, sizeof out->address, "%s", address.sun_path);
+        return true;
+    }
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 || !socket_name(fd, out)) {
+        snprintf(why, cap, "descriptor %d is no TCP socket: %s", fd, strerror(errno));
+        return false;
+    }
     out->loopback = target_is_loopback(&target);
     return true;
 }

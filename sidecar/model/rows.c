@@ -198,7 +198,10 @@ static void put_queues(struct series_table *table, size_t entry, const struct pi
             text_attribute("role", role_name(component->kind)),
         };
         const struct place place = {attributes, 3, OWNER_PIPELINE};
-        if (component->has_queue) {
+        /* A capacity of 0 is one that the forwarder does not know. */
+        const bool known = catalogue[entry].field != offsetof(struct component, queue_capacity) ||
+                           component->queue_capacity > 0;
+        if (component->has_queue && known) {
             put(table, entry, &place, SAMPLE_GOOD, field_at(component, catalogue[entry].field));
         }
     }

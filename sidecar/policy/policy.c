@@ -121,7 +121,8 @@ static const char *trouble_tag(enum attach_trouble trouble)
     return "region_not_found";
 }
 
-/* The tag of a region or writer that keeps from being ready, NULL when there is none. */
+/* The tag of a region or writer that keeps from being ready, the worst first, in the order of
+ * state_weight(); NULL when there is none. */
 static const char *blocking_tag(const struct forwarder_view *const *forwarders, size_t count,
                                 enum attach_trouble trouble)
 {
@@ -134,11 +135,11 @@ static const char *blocking_tag(const struct forwarder_view *const *forwarders, 
     if (any_in_state(forwarders, count, WRITER_STALLED)) {
         return "writer_stalled";
     }
-    if (any_in_state(forwarders, count, WRITER_EXITED)) {
-        return "writer_exited";
-    }
     if (any_in_state(forwarders, count, WRITER_CRASHED)) {
         return "writer_crashed";
+    }
+    if (any_in_state(forwarders, count, WRITER_EXITED)) {
+        return "writer_exited";
     }
     return any_without_pipeline(forwarders, count) ? "no_pipelines_registered" : NULL;
 }

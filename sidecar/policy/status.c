@@ -8,6 +8,7 @@
 
 #include "json.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,7 +117,9 @@ static void put_queue(struct buffer *out, const struct component *component)
         json_key(out, "queue");
         json_object_begin(out);
         put_uint(out, "depth", component->queue_depth);
-        put_uint(out, "capacity", component->queue_capacity);
+        if (component->queue_capacity > 0) { /* 0: not known, as of a queue of somebody else's */
+            put_uint(out, "capacity", component->queue_capacity);
+        }
         json_object_end(out);
     }
 }
@@ -373,6 +376,26 @@ static void put_system(struct buffer *out, const struct forwarder_view *forwarde
     json_object_end(out);
 }
 
+/* A fatal signal; what is not known of it is absent. */
+static void put_signal(struct buffer *out, const struct snapshot *snapshot)
+{
+    char text[32];
+    put_uint(out, "signal", snapshot->signal);
+    const char *name = snapshot->signal <= INT_MAX ? sigabbrev_np((int)snapshot->signal) : NULL;
+    if (name != NULL) {
+        (void)snprintf(text, sizeof text, "SIG%s", name);
+        put_text(out, "signal_name", text);
+    }
+    if (snapshot->signal_thread == 0) {
+        return;
+    }
+    if (snapshot->signal_address != UINT64_MAX) {
+        (void)snprintf(text, sizeof text, "0x%llx", (unsigned long long)snapshot->signal_address);
+        put_text(out, "signal_address", text);
+    }
+    put_uint(out, "signal_thread", snapshot->signal_thread);
+}
+
 static void put_writer(struct buffer *out, const struct forwarder_view *forwarder)
 {
     const struct identity *identity = forwarder->identity;
@@ -385,7 +408,7 @@ static void put_writer(struct buffer *out, const struct forwarder_view *forwarde
     put_uint(out, "heartbeat_age_ms", forwarder->verdict->heartbeat_age_ms);
     put_uint(out, "generation", identity->generation);
     if (forwarder->snapshot->signal != 0) {
-        put_uint(out, "signal", forwarder->snapshot->signal);
+        put_signal(out, forwarder->snapshot);
     }
     json_object_end(out);
 }

@@ -35,8 +35,9 @@ static uint64_t stall_after_ns(uint64_t interval_ns)
     return 3 * interval_ns > STALL_NS_MIN ? 3 * interval_ns : STALL_NS_MIN;
 }
 
-static void add_signal(struct sentence *reason, unsigned signal)
+static void add_signal(struct sentence *reason, const struct snapshot *snapshot)
 {
+    const unsigned signal = snapshot->signal;
     if (signal == 0) {
         return;
     }
@@ -45,6 +46,13 @@ static void add_signal(struct sentence *reason, unsigned signal)
     if (name != NULL) {
         sentence_add(reason, " (SIG%s)", name);
     }
+    if (snapshot->signal_thread == 0) {
+        return;
+    }
+    if (snapshot->signal_address != UINT64_MAX) {
+        sentence_add(reason, " at address 0x%llx", (unsigned long long)snapshot->signal_address);
+    }
+    sentence_add(reason, " in thread %llu", (unsigned long long)snapshot->signal_thread);
 }
 
 /* The state word says closed, by the forwarder itself or by an adapter that saw its subject die. */
@@ -58,14 +66,14 @@ static enum writer_state judge_closed(const struct snapshot *snapshot, struct se
     } else {
         sentence_add(reason, "no reason given");
     }
-    add_signal(reason, snapshot->signal);
+    add_signal(reason, snapshot);
     return crashed ? WRITER_CRASHED : WRITER_EXITED;
 }
 
 static enum writer_state judge_dead(const struct snapshot *snapshot, struct sentence *reason)
 {
     sentence_add(reason, "its lock is gone and it never closed the region");
-    add_signal(reason, snapshot->signal);
+    add_signal(reason, snapshot);
     if (snapshot->signal == 0) {
         sentence_add(reason,
                      "; no signal was seen, as after SIGKILL, running out of memory, or an end "
@@ -105,7 +113,7 @@ static enum writer_state judge_unlockable(const struct snapshot *snapshot, uint6
 {
     if (snapshot->signal != 0) {
         sentence_add(reason, "its lock cannot be asked, but it recorded its end");
-        add_signal(reason, snapshot->signal);
+        add_signal(reason, snapshot);
         return WRITER_CRASHED;
     }
     sentence_add(reason, "its lock cannot be asked here; last sign of life %.1f s ago",

@@ -40,6 +40,7 @@ struct scope {
     uint64_t unix_ns; /* now */
     size_t max;       /* records or rows a life */
     bool everything;  /* dump: all records and rows, whenever they were */
+    size_t first;     /* dump: leaves out so many records of each life, the oldest */
 };
 
 static struct resource_view life_resource(const struct life *life)
@@ -95,7 +96,8 @@ static const struct record *records_collect(struct arena *arena, const struct re
 {
     uint64_t from = scope->backlog ? queue->first : queue->published;
     uint64_t to = scope->backlog && !scope->everything ? queue->published : queue->next;
-    size_t max = (size_t)(to - from) < scope->max ? (size_t)(to - from) : scope->max;
+    size_t max =
+        scope->everything || (size_t)(to - from) < scope->max ? (size_t)(to - from) : scope->max;
     struct record *records = arena_array(arena, max, sizeof *records);
     struct timed *timed = arena_array(arena, max, sizeof *timed);
     *count = 0;
@@ -107,6 +109,11 @@ static const struct record *records_collect(struct arena *arena, const struct re
     qsort(timed, *count, sizeof *timed, timed_compare);
     for (size_t i = 0; i < *count; i++)
         records[i] = timed[i].record;
+    if (scope->everything) { /* of all of them, a part */
+        const size_t first = scope->first < *count ? scope->first : *count;
+        *count = *count - first < scope->max ? *count - first : scope->max;
+        return records + first;
+    }
     return records;
 }
 
@@ -188,7 +195,7 @@ static bool spans_build(struct documents *documents, const struct fleet *fleet,
             arena, &life->spans, scope, backlog_since(life, scope, current), &part->finished_count);
         *full = part->finished == NULL;
         *sent += part->finished_count;
-        if (scope->everything || (scope->backlog ? current : life->fresh)) {
+        if (scope->everything ? scope->first == 0 : scope->backlog ? current : life->fresh) {
             part->active = life->snapshot->active_spans;
             part->active_count = life->snapshot->active_span_count;
         }
@@ -214,7 +221,7 @@ static bool logs_build(struct documents *documents, const struct fleet *fleet,
                                         &part->record_count);
         *full = part->records == NULL;
         *sent += part->record_count;
-        if (!scope->backlog || scope->everything) {
+        if (scope->everything ? scope->first == 0 : !scope->backlog) {
             struct losses now = life_losses(life);
             part->lost_spans = now.spans - life->told.spans;
             part->lost_logs = now.logs - life->told.logs;
@@ -346,17 +353,22 @@ void documents_advance(struct fleet *fleet)
     signal_advance(fleet, SIGNAL_LOGS);
 }
 
-bool documents_dump(struct documents *documents, const struct fleet *fleet, enum signal signal,
-                    struct buffer *out)
+bool documents_dump_part(struct documents *documents, const struct fleet *fleet, enum signal signal,
+                         size_t first, size_t max, struct buffer *out, uint64_t *records)
 {
-    const struct scope scope = {
-        .backlog = true, .everything = true, .max = BACKLOG_RECORDS_MAX * 4};
-    uint64_t sent;
+    const struct scope scope = {.backlog = true, .everything = true, .first = first, .max = max};
     bool full;
-    if (!signal_build(documents, fleet, NULL, signal, &scope, &sent, &full))
+    if (!signal_build(documents, fleet, NULL, signal, &scope, records, &full))
         return false;
     buffer_append(out, documents->json.data, documents->json.length);
     return !out->failed;
+}
+
+bool documents_dump(struct documents *documents, const struct fleet *fleet, enum signal signal,
+                    struct buffer *out)
+{
+    uint64_t records;
+    return documents_dump_part(documents, fleet, signal, 0, BACKLOG_RECORDS_MAX * 4, out, &records);
 }
 
 /* ---- the loss notice of one client ----------------------------------------------------------- */

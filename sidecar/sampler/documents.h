@@ -52,6 +52,12 @@ void documents_advance(struct fleet *fleet);
 bool documents_dump(struct documents *documents, const struct fleet *fleet, enum signal signal,
                     struct buffer *out);
 
+/* The same of finished spans or log lines in several documents: that of the records
+ * [first, first + max) of each life, in order of time; active spans and losses with the first.
+ * False: there are none, or it did not fit; *records says how many the document has. */
+bool documents_dump_part(struct documents *documents, const struct fleet *fleet, enum signal signal,
+                         size_t first, size_t max, struct buffer *out, uint64_t *records);
+
 /* The notice that a slow client gets of what it skipped. Any thread; arg is not used. */
 struct message *documents_loss_notice(void *arg, uint64_t ticks, uint64_t spans,
                                       uint64_t log_records);

@@ -4,17 +4,11 @@
 
 #include "log.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-
-enum { SCAN_ENTRIES_MAX = 65536 };
-static const char region_suffix[] = ".fwdscope";
 
 void fleet_init(struct fleet *fleet, const struct fleet_target *target,
                 const struct life_options *options)
@@ -38,25 +32,6 @@ static uint64_t text_hash(uint64_t hash, const char *text)
     for (; *text != '\0'; text++)
         hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
     return hash;
-}
-
-/* Which file a path names: another one under the same name is another key. 0: it cannot be told. */
-static uint64_t file_key(const char *path)
-{
-    struct statx st;
-    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &st) != 0)
-        return 0;
-    /* Disks give an inode number to the next file at once: the birth tells them apart. */
-    const uint64_t born = (st.stx_mask & STATX_BTIME) != 0
-                              ? (uint64_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec
-                              : 0;
-    const uint64_t words[] = {st.stx_dev_major, st.stx_dev_minor, st.stx_ino, born};
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        hash = (hash ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
-        hash ^= hash >> 32;
-    }
-    return hash | 1;
 }
 
 /* Stops at the largest number instead of beginning anew: a region may claim any. */
@@ -198,18 +173,22 @@ static void trouble_note(struct fleet *fleet, enum attach_trouble trouble, const
     snprintf(fleet->trouble_reason, sizeof fleet->trouble_reason, "%s", why);
 }
 
-static void fleet_attach(struct fleet *fleet, const char *path)
+/* A region that was found: attached unless it is known. */
+static void fleet_attach(void *arg, const char *path, pid_t pid, bool writes)
 {
+    struct fleet *fleet = arg;
+    (void)pid;
+    (void)writes;
     char why[512] = "";
     enum attach_result result;
-    const uint64_t key = file_key(path);
+    const uint64_t key = region_file_key(path);
     if (key != 0 && fleet_knows(fleet, key))
         return;
     const bool dead = region_is_dead(path);
     if (dead && fleet->opened_bytes > FLEET_OPENED_BYTES_MAX)
         return; /* the next scan is soon enough for evidence */
     struct life *life = life_open(path, &fleet->options, &result, why, sizeof why);
-    if (life != NULL && file_key(path) != key) {
+    if (life != NULL && region_file_key(path) != key) {
         life_free(&life); /* replaced meanwhile: the next scan sees what is there then */
         return;
     }
@@ -228,8 +207,8 @@ static void fleet_attach(struct fleet *fleet, const char *path)
         fleet->lives[fleet->count++] = life;
         if (fleet->silent)
             return;
-        log_line(LOG_LEVEL_INFO, "attached to %s: %s, instance %s, generation %llu, pid %llu", path,
-                 life->identity->service_name, life->identity->instance,
+        log_line(LOG_LEVEL_INFO, "attached to %s: %s, instance %s, generation %llu, pid %llu",
+                 life->identity->path, life->identity->service_name, life->identity->instance,
                  (unsigned long long)life->identity->generation,
                  (unsigned long long)life->identity->pid);
     } else if (result != ATTACH_NOT_FOUND && result != ATTACH_NOT_READY) {
@@ -239,30 +218,39 @@ static void fleet_attach(struct fleet *fleet, const char *path)
 
 static void directory_scan(struct fleet *fleet)
 {
-    DIR *dir = opendir(fleet->target.dir);
-    if (dir == NULL) {
-        int error = errno;
-        if (error != ENOENT) {
-            char why[512];
-            snprintf(why, sizeof why, "%s: %s%s", fleet->target.dir, strerror(error),
-                     error == EACCES ? ": let the sidecar's user or group read it" : "");
-            trouble_note(fleet, error == EACCES ? TROUBLE_DENIED : TROUBLE_NONE, fleet->target.dir,
-                         why);
-        }
+    const int error = region_find_in_directory(fleet->target.dir, fleet_attach, fleet);
+    if (error == 0 || error == ENOENT)
         return;
+    char why[512];
+    snprintf(why, sizeof why, "%s: %s%s", fleet->target.dir, strerror(error),
+             error == EACCES ? ": let the sidecar's user or group read it" : "");
+    trouble_note(fleet, error == EACCES ? TROUBLE_DENIED : TROUBLE_NONE, fleet->target.dir, why);
+}
+
+static void user_directory_scan(void *arg, const char *dir)
+{
+    struct fleet *fleet = arg;
+    (void)region_find_in_directory(dir, fleet_attach, fleet);
+}
+
+/* While a region of the process is attached and lives, the process is left in peace. What it has no
+ * region for is said, unless its end is what there is to see. */
+static void process_scan(struct fleet *fleet)
+{
+    char why[512], path[64];
+    for (size_t i = 0; i < fleet->count; i++) {
+        if (!life_is_dead(fleet->lives[i]))
+            return;
     }
-    const struct dirent *entry;
-    for (int i = 0; i < SCAN_ENTRIES_MAX && (entry = readdir(dir)) != NULL; i++) {
-        char path[4096];
-        size_t bytes = strlen(entry->d_name);
-        if (entry->d_name[0] == '.' || bytes < sizeof region_suffix ||
-            strcmp(entry->d_name + bytes - (sizeof region_suffix - 1), region_suffix) != 0)
-            continue;
-        int n = snprintf(path, sizeof path, "%s/%s", fleet->target.dir, entry->d_name);
-        if (n > 0 && (size_t)n < sizeof path)
-            fleet_attach(fleet, path);
+    const enum attach_result result = region_find_in_process(
+        fleet->target.pid, &fleet->process_start, fleet_attach, fleet, why, sizeof why);
+    snprintf(path, sizeof path, "/proc/%d", (int)fleet->target.pid);
+    if (result == ATTACH_DENIED) {
+        trouble_note(fleet, TROUBLE_DENIED, path, why);
+    } else if (result != ATTACH_OK && fleet->count == 0) {
+        snprintf(fleet->trouble_path, sizeof fleet->trouble_path, "%s", path);
+        snprintf(fleet->trouble_reason, sizeof fleet->trouble_reason, "%s", why);
     }
-    closedir(dir);
 }
 
 /* Says a trouble once, and again only when it changes. */
@@ -272,7 +260,9 @@ static void trouble_log(struct fleet *fleet)
     if (hash == fleet->trouble_hash || fleet->silent)
         return;
     fleet->trouble_hash = hash;
-    if (fleet->refused > 0)
+    if (fleet->refused == 0 && fleet->trouble_reason[0] != '\0')
+        log_line(LOG_LEVEL_WARN, "waiting: %s", fleet->trouble_reason);
+    else if (fleet->refused > 0)
         log_line(LOG_LEVEL_WARN, "%llu region(s) not attached; %s",
                  (unsigned long long)fleet->refused, fleet->trouble_reason);
 }
@@ -283,10 +273,14 @@ void fleet_scan(struct fleet *fleet)
     fleet->trouble_path[0] = fleet->trouble_reason[0] = '\0';
     fleet->refused = 0;
     fleet->opened_bytes = 0;
-    if (fleet->target.file != NULL)
-        fleet_attach(fleet, fleet->target.file);
+    if (fleet->target.pid != 0)
+        process_scan(fleet);
+    else if (fleet->target.file != NULL)
+        fleet_attach(fleet, fleet->target.file, 0, false);
     else
         directory_scan(fleet);
+    if (fleet->target.user_directories)
+        region_find_user_directories(user_directory_scan, fleet);
     trouble_log(fleet);
 }
 

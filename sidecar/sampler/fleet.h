@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The forwarders that this sidecar watches: every region of a directory, or one file. Regions come
+ * The forwarders that this sidecar watches: every region of a directory, one file, or the regions of
+ * one process, which live on here when it dies. Regions come
  * and go; of each instance the newest life is current and the one before it is kept as evidence.
  * Main thread only.
  */
 #ifndef SIDECAR_FLEET_H
 #define SIDECAR_FLEET_H
 
+#include "find.h"
 #include "life.h"
 
 enum { FLEET_REGIONS_MAX = 256, FLEET_GIVEN_UP_MAX = 4096 };
@@ -17,10 +19,12 @@ enum { FLEET_REGIONS_MAX = 256, FLEET_GIVEN_UP_MAX = 4096 };
 #define FLEET_OPENED_BYTES_MAX ((size_t)64 << 20)
 #define FLEET_DEAD_BYTES_MAX   ((size_t)256 << 20)
 
-/* Where to look. Exactly one of the two is set. */
+/* Where to look. Exactly one of dir, file and pid is set. */
 struct fleet_target {
     const char *dir;
     const char *file;
+    pid_t pid;             /* the regions of that process */
+    bool user_directories; /* with dir: every /dev/shm/fwdscope-UID as well */
 };
 
 /* What is counted over lives, also over those that are gone. */
@@ -40,6 +44,7 @@ struct fleet {
     uint64_t given_up[FLEET_GIVEN_UP_MAX]; /* file keys of lives that are of no use any more */
     size_t given_up_next;
     size_t opened_bytes; /* by dead regions that this scan attached to */
+    uint64_t process_start; /* of target.pid, so that no other process passes for it; 0: not seen */
     bool silent; /* log nothing: one-shot commands */
 
     enum attach_trouble trouble; /* the worst of what could not be attached at the last scan */

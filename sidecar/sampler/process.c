@@ -162,6 +162,30 @@ static void otel_attributes_add(const char *list)
     }
 }
 
+static void host_add_raw(const char *key, const char *value)
+{
+    const char *text = utf8_repair(host.arena, value, strlen(value), NULL);
+    if (text != NULL)
+        host_add(key, text);
+}
+
+/* What a pod's downward API gives, under the names of the OpenTelemetry conventions. */
+static void kubernetes_add(void)
+{
+    static const char *const names[][2] = {
+        {"K8S_NAMESPACE_NAME", "k8s.namespace.name"},
+        {"K8S_POD_NAME", "k8s.pod.name"},
+        {"K8S_POD_UID", "k8s.pod.uid"},
+        {"K8S_NODE_NAME", "k8s.node.name"},
+        {"K8S_CONTAINER_NAME", "k8s.container.name"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i][0]);
+        if (value != NULL)
+            host_add_raw(names[i][1], value);
+    }
+}
+
 const struct attribute *process_host_attributes(size_t *count)
 {
     if (!host.filled) {
@@ -169,12 +193,12 @@ const struct attribute *process_host_attributes(size_t *count)
         const char *list = getenv("OTEL_RESOURCE_ATTRIBUTES");
         host.filled = true;
         host.arena = arena_new(256 * 1024);
-        if (host.arena != NULL && list != NULL)
-            otel_attributes_add(list);
-        if (host.arena != NULL && gethostname(name, sizeof name - 1) == 0) {
-            const char *text = utf8_repair(host.arena, name, strlen(name), NULL);
-            if (text != NULL)
-                host_add("host.name", text);
+        if (host.arena != NULL) {
+            if (list != NULL)
+                otel_attributes_add(list);
+            kubernetes_add();
+            if (gethostname(name, sizeof name - 1) == 0)
+                host_add_raw("host.name", name);
         }
     }
     *count = host.count;

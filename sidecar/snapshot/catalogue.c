@@ -55,6 +55,8 @@ static bool reference_copy(const struct region *region, uint64_t ref, size_t max
     *bytes = 0;
     if (length == 0)
         return true;
+    if (region->findings != NULL)
+        region->findings->verified.references++;
     if (strings->words == NULL || offset % FWS_WORD_BYTES != 0 ||
         !fws_inside(offset, length, (uint64_t)strings->count * strings->stride * FWS_WORD_BYTES))
         return false;
@@ -366,8 +368,13 @@ static void table_read(struct region *region, enum fws_section kind, size_t word
         if (state == ENTRY_FREE)
             break;
         words_copy(shared, words, entry);
-        if (state != ENTRY_PUBLISHED || !add(region, entry))
-            progress->refused++;
+        if (state == ENTRY_PUBLISHED && add(region, entry))
+            continue;
+        progress->refused++;
+        finding_add(region, true, kind, shared,
+                    state == ENTRY_PUBLISHED
+                        ? "malformed, refers to what is not there, doubled, or too many"
+                        : "its state is neither free nor published");
     }
     if (progress->refused != refused_before)
         section_note(region, kind,

@@ -153,10 +153,21 @@ bool record_decode_log(struct arena *arena, const struct record *record, struct 
 /* Records of one guarded stretch: a few of the longest, or some hundred usual ones. */
 enum { BATCH_WORDS = 4 * FWS_RECORD_WORDS_MAX };
 
+static enum fws_section ring_section(const struct ring *ring)
+{
+    return ring->kind == RECORD_SPAN ? FWS_SECTION_SPAN_RINGS : FWS_SECTION_LOG_RINGS;
+}
+
+const fws_word *ring_word(const struct ring *ring, uint64_t position)
+{
+    const uint64_t mask = ring->reader.capacity / FWS_WORD_BYTES - 1;
+    return ring->reader.data + (position / FWS_WORD_BYTES & mask);
+}
+
 static void ring_refuse(struct region *region, struct ring *ring)
 {
     ring->corrupt = true;
-    section_note(region, ring->kind == RECORD_SPAN ? FWS_SECTION_SPAN_RINGS : FWS_SECTION_LOG_RINGS,
+    section_note(region, ring_section(ring),
                  "the ring of lane %zu contradicts itself: the others are served", ring->lane);
 }
 
@@ -220,11 +231,38 @@ static void batch_take(void *arg)
         }
         const enum fws_ring_result result =
             fws_ring_read(&d->ring->reader, d->region->batch + d->words, &words);
-        if (result == FWS_RING_CORRUPT)
+        if (result == FWS_RING_CORRUPT) {
             ring_refuse(d->region, d->ring);
+            finding_add(d->region, true, ring_section(d->ring),
+                        ring_word(d->ring, d->ring->reader.position),
+                        "contradicts the ring: nothing behind it is read");
+        }
         if (result != FWS_RING_RECORD)
             return;
         d->words += words;
+    }
+}
+
+/* Decodes a record once, for region_verify() only. */
+static void record_verify(struct region *region, const struct ring *ring, const uint64_t *head,
+                          const struct record *record)
+{
+    struct verified *verified = &region->findings->verified;
+    /* The arena of the reading that is not current: nobody holds anything of it. */
+    struct arena *arena = region->readings[1 - region->current].arena;
+    struct span span;
+    struct log_record log;
+
+    arena_reset(arena);
+    if (record->kind == RECORD_SPAN && record_decode_span(arena, record, &span)) {
+        verified->spans++;
+        verified->attributes += span.attribute_count;
+    } else if (record->kind == RECORD_LOG && record_decode_log(arena, record, &log)) {
+        verified->logs++;
+        verified->attributes += log.attribute_count;
+    } else {
+        finding_add(region, true, ring_section(ring), ring_word(ring, head[FWS_REC_POSITION]),
+                    "malformed");
     }
 }
 
@@ -246,8 +284,12 @@ static size_t batch_give(const struct draining *d,
         at += words;
         if (head[FWS_REC_KIND] != (uint64_t)d->ring->kind) {
             d->ring->misplaced++;
+            finding_add(d->region, true, ring_section(d->ring),
+                        ring_word(d->ring, head[FWS_REC_POSITION]), "a record of another kind");
             continue;
         }
+        if (d->region->findings != NULL)
+            record_verify(d->region, d->ring, head, &record);
         sink(arg, &record);
         given++;
     }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
@@ -49,6 +50,22 @@ static void prefix_text(const uint64_t *words, struct arena *arena, char out[256
     out[length] = '\0';
 }
 
+/* A path as people read it: what a link of the kernel's leads to is told, because the link itself
+ * ends with its process. */
+static void path_show(const char *path, char *out, size_t cap)
+{
+    char target[4096];
+    ssize_t n = fws_path_is_process_link(path) ? readlink(path, target, sizeof target - 1) : -1;
+    if (n < 0)
+        n = 0;
+    target[n] = '\0';
+    for (char *c = target; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
+            *c = '?'; /* the process chose it */
+    }
+    snprintf(out, cap, "%s%s%.3900s", path, n > 0 ? " -> " : "", target);
+}
+
 static void identity_fill(const uint64_t *prefix, const char *path, struct arena *arena,
                           struct identity *out)
 {
@@ -66,7 +83,7 @@ static void identity_fill(const uint64_t *prefix, const char *path, struct arena
         .heartbeat_interval_ns = time_clamp(prefix_number(prefix, FWS_H_HEARTBEAT_NS)),
         .size_bytes = prefix_number(prefix, FWS_H_REGION_BYTES),
     };
-    snprintf(out->path, sizeof out->path, "%s", path);
+    path_show(path, out->path, sizeof out->path);
     prefix_hex(prefix + FWS_H_UUID, out->uuid);
     prefix_hex(prefix + FWS_H_BOOT_ID, out->boot_id);
     prefix_text(prefix + FWS_H_SERVICE_NAME, arena, out->service_name);
@@ -265,6 +282,34 @@ enum attach_result region_open(const char *path, struct region **out, struct ide
         *identity = region->identity;
     *out = region;
     return ATTACH_OK;
+}
+
+enum attach_result region_glance(const char *path, struct region_glance *out, char *why, size_t cap)
+{
+    uint64_t header[FWS_H_WORDS];
+    enum fws_lock_state lock;
+    *out = (struct region_glance){.snapshot = {.close_reason = ""}};
+    enum attach_result result = attach_result_of(fws_header_read(path, header, &lock, why, cap));
+    if (result != ATTACH_OK && result != ATTACH_INCOMPATIBLE)
+        return result;
+    struct arena *arena = arena_new(ARENA_BYTES_MAX);
+    if (arena == NULL) {
+        snprintf(why, cap, "%s: no memory to read it", path);
+        return ATTACH_FAILED;
+    }
+    identity_fill(header, path, arena, &out->identity);
+    if (result == ATTACH_OK) {
+        prefix_text(header + FWS_H_CLOSE_REASON, arena, out->close_reason);
+        out->snapshot = (struct snapshot){
+            .lock = writer_lock_of(lock),
+            .state = published_state_of(header[FWS_H_STATE]),
+            .signal = signal_of(header[FWS_H_SIGNAL]),
+            .signal_address = header[FWS_H_SIGNAL_ADDRESS],
+            .signal_thread = header[FWS_H_SIGNAL] != 0 ? header[FWS_H_SIGNAL_THREAD] : 0,
+            .close_reason = out->close_reason};
+    }
+    arena_free(&arena);
+    return result;
 }
 
 bool region_is_dead(const char *path)

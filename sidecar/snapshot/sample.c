@@ -75,10 +75,14 @@ static bool unit_copy(struct sampling *s, const fws_word *seq, const fws_word *w
     return false;
 }
 
-static void unit_left_out(struct sampling *s)
+/* at: where the unit begins. malformed: it is whole, but cannot be what it should be. */
+static void unit_left_out(struct sampling *s, enum fws_section kind, const fws_word *at,
+                          bool malformed)
 {
     s->to->stale++;
     s->region->torn++;
+    finding_add(s->region, malformed, kind, at,
+                malformed ? "malformed" : "not whole: its writer was at work on it");
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -148,7 +152,7 @@ static void distribution_read(struct sampling *s, const struct section *section,
 
     for (size_t lane = 0; lane < section->lanes; lane++) {
         if (!distribution_lane(s, section, lane, from, copy)) {
-            unit_left_out(s);
+            unit_left_out(s, FWS_SECTION_VALUES, section_entry(section, lane, from->slot), false);
             whole = false;
             break;
         }
@@ -199,8 +203,10 @@ static bool batches_sum(struct sampling *s, const struct section *section, size_
         const fws_word *group = section_entry(section, lane, index);
         if (lane == 0)
             words_copy(group + FWS_B_BATCHES, BATCH_FIELDS, copy);
-        else if (!unit_copy(s, group + FWS_B_SEQ, group + FWS_B_BATCHES, 1, BATCH_FIELDS, copy))
+        else if (!unit_copy(s, group + FWS_B_SEQ, group + FWS_B_BATCHES, 1, BATCH_FIELDS, copy)) {
+            unit_left_out(s, FWS_SECTION_BATCHES, group, false);
             return false;
+        }
         for (size_t i = 0; i < BATCH_FIELDS; i++)
             out[i] += copy[i];
     }
@@ -224,7 +230,6 @@ static void pipeline_read(struct sampling *s, struct pipeline_entry *entry, stru
             memcpy(entry->batches, fields, sizeof fields);
         } else {
             out->batches_stale = true;
-            unit_left_out(s);
         }
     }
     memcpy(out->batches, entry->batches, sizeof out->batches);
@@ -360,8 +365,12 @@ static bool active_read(struct sampling *s, const fws_word *slot, struct span *o
         if (!unit_end(s, &unit))
             continue;
         *free_slot = copy[FWS_A_STATE] == 0;
-        return !*free_slot && active_build(s, copy, out);
+        if (*free_slot || active_build(s, copy, out))
+            return !*free_slot;
+        unit_left_out(s, FWS_SECTION_ACTIVE_SPANS, slot, true);
+        return false;
     }
+    unit_left_out(s, FWS_SECTION_ACTIVE_SPANS, slot, false);
     return false;
 }
 
@@ -380,7 +389,6 @@ static bool active_spans_read(struct sampling *s)
             count++;
         } else if (!free_slot) {
             s->to->active_spans_stale++;
-            unit_left_out(s);
         }
     }
     s->to->active_spans = s->active_spans;
@@ -452,7 +460,7 @@ static void config_read(struct sampling *s)
     arena_reset(to->arena);
     uint64_t *copy = arena_array(to->arena, FWS_CONFIG_WORDS, sizeof *copy);
     if (copy == NULL || !config_copy_whole(s, words, copy, &seq) || !config_build(to, copy)) {
-        unit_left_out(s);
+        unit_left_out(s, FWS_SECTION_CONFIG, words, false);
         return;
     }
     region->config_current = 1 - region->config_current;
@@ -462,7 +470,7 @@ static void config_read(struct sampling *s)
 
 /* ---- header and lanes ------------------------------------------------------------------------ */
 
-static enum published_state published_state_of(uint64_t state)
+enum published_state published_state_of(uint64_t state)
 {
     switch (state) {
     case FWS_STATE_RUNNING:
@@ -476,6 +484,24 @@ static enum published_state published_state_of(uint64_t state)
     }
 }
 
+unsigned signal_of(uint64_t signal)
+{
+    return signal <= 64 ? (unsigned)signal : 0; /* Linux has no others */
+}
+
+enum writer_lock writer_lock_of(enum fws_lock_state state)
+{
+    switch (state) {
+    case FWS_LOCK_HELD:
+        return LOCK_HELD;
+    case FWS_LOCK_FREE:
+        return LOCK_FREE;
+    case FWS_LOCK_UNKNOWN:
+        break;
+    }
+    return LOCK_UNKNOWN;
+}
+
 /* [guarded] */
 static bool state_read(struct sampling *s)
 {
@@ -484,8 +510,10 @@ static bool state_read(struct sampling *s)
 
     /* Acquire: the reason was written before. PAIRS WITH fwdscope_close. */
     s->to->state = published_state_of(fws_observe(&header[FWS_H_STATE]));
-    const uint64_t signal = fws_peek(&header[FWS_H_SIGNAL]);
-    s->to->signal = signal <= 64 ? (unsigned)signal : 0; /* Linux has no others */
+    s->to->signal = signal_of(fws_peek(&header[FWS_H_SIGNAL]));
+    /* Acquire: the address was there before. PAIRS WITH fwdscope_signal_mark. */
+    s->to->signal_thread = s->to->signal != 0 ? fws_observe(&header[FWS_H_SIGNAL_THREAD]) : 0;
+    s->to->signal_address = fws_peek(&header[FWS_H_SIGNAL_ADDRESS]);
     s->to->close_reason = "";
     if (s->to->state == STATE_RUNNING)
         return true;
@@ -541,19 +569,6 @@ static void reading_take(void *arg)
     s->done = true;
 }
 
-static enum writer_lock lock_read(const struct region *region)
-{
-    switch (fws_lock_ask(region->view.fd)) {
-    case FWS_LOCK_HELD:
-        return LOCK_HELD;
-    case FWS_LOCK_FREE:
-        return LOCK_FREE;
-    case FWS_LOCK_UNKNOWN:
-        break;
-    }
-    return LOCK_UNKNOWN;
-}
-
 /* The last whole reading, whose values keep their time; who is alive is known all the same. */
 static const struct snapshot *reading_keep(struct region *region, enum writer_lock lock)
 {
@@ -569,7 +584,7 @@ const struct snapshot *region_sample(struct region *region, uint64_t time_unix_n
     const uint64_t last_unix_ns = region->readings[region->current].snapshot.time_unix_ns;
     /* Before the state: a free lock then means that the state is the last one. The other way round,
      * a writer that closes in between would look as if it had crashed. */
-    const enum writer_lock lock = lock_read(region);
+    const enum writer_lock lock = writer_lock_of(fws_lock_ask(region->view.fd));
 
     if (region->truncated)
         return reading_keep(region, lock);

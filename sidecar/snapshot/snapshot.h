@@ -29,7 +29,8 @@ enum attach_result {
 struct region;
 
 /*
- * Opens the region file at `path` read-only. On ATTACH_OK *out is the region, to be given back with
+ * Opens the region file at `path` read-only: a regular file, or what a process has open or mapped
+ * (/proc/PID/fd/N, /proc/PID/map_files/A-B). On ATTACH_OK *out is the region, to be given back with
  * region_close(). Otherwise `why` (cap bytes, NUL-terminated) says in one line what is wrong and
  * what to do about it. A live region is mapped; a dead one is read into memory, so that nobody can
  * take it away. ATTACH_INCOMPATIBLE also fills *identity (when not NULL) from the frozen prefix.
@@ -201,6 +202,8 @@ struct snapshot {
     enum published_state state;
     const char *close_reason;
     unsigned signal;         /* fatal signal, 0 none */
+    uint64_t signal_thread;  /* 0: not known, nor is the address */
+    uint64_t signal_address; /* UINT64_MAX: somebody sent it */
     uint64_t heartbeat_mark; /* changes when any heartbeat word changed */
 
     const struct instrument *instruments;
@@ -223,6 +226,16 @@ struct snapshot {
 };
 
 const struct identity *region_identity(const struct region *region);
+
+/* A look at a region's header alone: nothing is mapped or copied. Fills *out also, but for what
+ * `snapshot` says, on ATTACH_INCOMPATIBLE. Otherwise as region_open(). */
+struct region_glance {
+    struct identity identity;
+    struct snapshot snapshot; /* of it: lock, state, signal, and close_reason, which is in here */
+    char close_reason[256];
+};
+enum attach_result region_glance(const char *path, struct region_glance *out, char *why,
+                                 size_t cap);
 const char *region_metric_prefix(const struct region *region);
 const struct attribute *region_resource(const struct region *region, size_t *count);
 
@@ -271,5 +284,33 @@ size_t region_sections(const struct region *region, const struct section_report 
 
 /* The layout of this program: it reads regions of that major, whatever their minor. */
 void region_layout(unsigned *major, unsigned *minor);
+
+/* What region_verify() found. */
+struct finding {
+    bool wrong;          /* else: a unit that is not whole, as a writer leaves it that is at work on
+                            it, or that died at it */
+    const char *section; /* "header", "directory", or the name of a section */
+    uint64_t lane, index; /* of the entry; header: the word; of a ring the lane alone tells */
+    uint64_t offset;     /* bytes from the start of the file */
+    const char *what;    /* words; valid as long as the region */
+};
+
+/* How much was looked at, and how much of it is not as it should be. */
+struct verified {
+    size_t sections, references, instruments, pipelines, components, histograms, batch_groups,
+        active_slots, active_spans, rings, spans, logs, attributes;
+    enum config_state config;
+    uint64_t overwritten; /* records that the rings do not hold any more */
+    size_t wrong, torn;   /* findings, those included that are not told one by one */
+    bool truncated;       /* the file was cut under us */
+};
+
+enum { FINDINGS_MAX = 1000 }; /* told one by one */
+
+/* Walks all that the region holds, by the code that reads it for everybody else: once, right after
+ * region_open(). sink is called for each finding, in the order of the walk. False: no memory. */
+bool region_verify(struct region *region, uint64_t time_unix_ns, uint64_t mono_ns,
+                   void (*sink)(void *arg, const struct finding *finding), void *arg,
+                   struct verified *out);
 
 #endif

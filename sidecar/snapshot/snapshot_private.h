@@ -9,6 +9,7 @@
  *   catalogue.c  what is registered once: strings, instruments, pipelines, components
  *   sample.c     one reading: values, histograms, batch groups, active spans, config, losses
  *   records.c    rings, and records and attributes made into structures
+ *   verify.c     a walk through everything by the code above, which says what it finds wrong
  *
  * Times. The forwarder's clock is taken as it is, however wrong; what would break arithmetic is
  * not: a time beyond int64 nanoseconds (the year 2262) becomes that bound, an end before its start
@@ -140,8 +141,16 @@ struct ring {
     bool corrupt;       /* it contradicted itself: nothing more is read from it */
 };
 
+/* What the walk of region_verify() has found so far; plain memory, because [guarded] code adds. */
+struct findings {
+    struct finding list[FINDINGS_MAX];
+    size_t count;
+    struct verified verified;
+};
+
 struct region {
     struct fws_view view;
+    struct findings *findings; /* NULL but for region_verify() */
     struct identity identity;
     struct section sections[FWS_SECTION_KINDS];
     struct section_report reports[FWS_SECTIONS_MAX];
@@ -176,6 +185,11 @@ __attribute__((format(printf, 3, 4))) void section_note(struct region *region,
                                                         enum fws_section kind, const char *format,
                                                         ...);
 
+/* Notes what stands at `at` of a section (FWS_SECTION_NONE: the header). `what` is static. No-op but
+ * for region_verify(). */
+void finding_add(struct region *region, bool wrong, enum fws_section kind, const fws_word *at,
+                 const char *what);
+
 /* ---- catalogue.c ----------------------------------------------------------------------------- */
 
 /* Makes room for what the sections may hold. False: memory is out. */
@@ -192,6 +206,11 @@ static inline uint64_t time_clamp(uint64_t unix_ns)
 }
 
 /* Bytes up to the first NUL, at most `max` of them, as text. NULL: the arena is full. */
+/* Words of the header as what they mean. */
+enum published_state published_state_of(uint64_t state);
+unsigned signal_of(uint64_t signal);
+enum writer_lock writer_lock_of(enum fws_lock_state state);
+
 const char *text_padded(struct arena *arena, const uint64_t *words, size_t max);
 
 /* Exactly `count` attributes of a private block. False: malformed, too many, or no room. */
@@ -208,5 +227,8 @@ bool span_build(struct arena *arena, const struct span_words *words, struct span
 
 /* [guarded] Makes a cursor of every sound ring. False: memory is out. */
 bool rings_init(struct region *region);
+
+/* [guarded] Where in its ring a position stands. */
+const fws_word *ring_word(const struct ring *ring, uint64_t position);
 
 #endif

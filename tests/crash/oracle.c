@@ -5,6 +5,7 @@
 #include "shmlayout/layout.h"
 #include "shmlayout/seqlock.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,8 +148,9 @@ static bool identity_judge(struct judging *j)
         strcmp(region_metric_prefix(j->subject->region), "crash") != 0)
         return broken(j->oracle, "the identity is not that of the options");
     const struct fwdscope_attribute expected[] = {
-        fwdscope_string("service.instance.id", "the-same"), fwdscope_string("host.name", "here")};
-    if (!attributes_same(resource, count, expected, 2))
+        fwdscope_string("service.instance.id", "the-same"), fwdscope_string("host.name", "here"),
+        fwdscope_string("process.executable.name", program_invocation_short_name)};
+    if (!attributes_same(resource, count, expected, 3))
         return broken(j->oracle, "the resource is not that of the options");
     const struct section_report *sections;
     for (size_t i = region_sections(j->subject->region, &sections); i > 0; i--)

@@ -235,10 +235,25 @@ class Response:
         return otlp_rules.parse_json(self.body.decode())
 
 
-def http(port, path, method="GET", headers=(), body=b"", bound=BOUND):
+def connect(where, bound=BOUND, receive_buffer=None):
+    """A connection to a port of 127.0.0.1, or to the unix socket at a path."""
+    on_path = isinstance(where, str)
+    connection = socket.socket(socket.AF_UNIX if on_path else socket.AF_INET)
+    connection.settimeout(bound)
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.connect(where if on_path else ("127.0.0.1", where))
+    return connection
+
+
+def host_of(where):
+    return "localhost" if isinstance(where, str) else f"127.0.0.1:{where}"
+
+
+def http(where, path, method="GET", headers=(), body=b"", bound=BOUND):
     """One request on a connection of its own, read to its end; path goes out as it is."""
-    with socket.create_connection(("127.0.0.1", port), bound) as connection:
-        head = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close",
+    with connect(where, bound) as connection:
+        head = [f"{method} {path} HTTP/1.1", f"Host: {host_of(where)}", "Connection: close",
                 *headers, *([f"Content-Length: {len(body)}"] if body else []), "", ""]
         connection.sendall("\r\n".join(head).encode() + body)
         raw = b""
@@ -259,10 +274,10 @@ class Subscriber:
     documents are not kept, and of a log line only its beginning.
     """
 
-    def __init__(self, port, backlog=None, headers=(), receive_buffer=None, rules=True, keep=True):
+    def __init__(self, where, backlog=None, headers=(), receive_buffer=None, rules=True, keep=True):
         query = "" if backlog is None else f"?backlog={backlog}"
         self.connection = ClientConnection(
-            parse_uri(f"ws://127.0.0.1:{port}/admin/v1/telemetry{query}"), max_size=None)
+            parse_uri(f"ws://{host_of(where)}/admin/v1/telemetry{query}"), max_size=None)
         self.checker = otlp_rules.Checker() if rules else None
         self.keep = keep
         self.texts = []      # (monotonic time of the last byte, text)
@@ -273,11 +288,8 @@ class Subscriber:
         self.reading.set()
         self.ended = False
         self.part = b""
-        self.socket = socket.socket()
-        if receive_buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.connected = time.monotonic()
-        self.socket.connect(("127.0.0.1", port))
+        self.socket = connect(where, None, receive_buffer)
         request = self.connection.connect()
         for name, value in headers:
             request.headers[name] = value

@@ -257,7 +257,7 @@ static void host_run(struct host *host)
     struct event *term = evsignal_new(host->base, SIGTERM, host_signal, host);
     event_add(tick, &interval);
     event_add(term, NULL);
-    printf("listening %s %s\n", http_address(host->http), http_probe_address(host->http));
+    printf("listening %s\n", http_address(host->http));
     fflush(stdout);
     event_base_dispatch(host->base);
     event_free(tick);

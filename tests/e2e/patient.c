@@ -12,11 +12,13 @@
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -615,6 +617,33 @@ static void run_hot(const struct word *words, size_t count)
     puts("ok");
 }
 
+/* As a host that becomes a daemon does: whatever is open, ours too. */
+static void run_close_descriptors(const struct word *words, size_t count)
+{
+    (void)words;
+    (void)count;
+    if (close_range(3, ~0U, 0) != 0)
+        die("cannot close", "descriptors");
+    puts("ok");
+}
+
+/* A child that does nothing and ends with this process; answers with its pid. */
+static void run_fork(const struct word *words, size_t count)
+{
+    (void)words;
+    (void)count;
+    fflush(stdout);
+    const pid_t pid = fork();
+    if (pid < 0)
+        die("cannot fork", strerror(errno));
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            pause();
+    }
+    printf("ok %d\n", (int)pid);
+}
+
 static void run_close(const struct word *words, size_t count)
 {
     (void)count;
@@ -677,6 +706,8 @@ static const struct {
     {"config", 2, run_config},
     {"beat-stop", 0, run_beat_stop},
     {"hot", 1, run_hot},
+    {"close-descriptors", 0, run_close_descriptors},
+    {"fork", 0, run_fork},
     {"close", 2, run_close},
     {"abort", 0, run_abort},
     {"quit", 0, run_quit},
@@ -733,6 +764,8 @@ static const struct option long_options[] = {
     {"log-ring", required_argument, NULL, 'L'},
     {"span-ring", required_argument, NULL, 'S'},
     {"heartbeat", required_argument, NULL, 'h'},
+    {"sealed-memfd", no_argument, NULL, 'm'},
+    {"subject", required_argument, NULL, 'P'},
     {NULL, 0, NULL, 0},
 };
 
@@ -774,6 +807,12 @@ static void option_take(int option, struct fwdscope_options *out)
         break;
     case 'h':
         out->heartbeat_interval_ms = (uint32_t)number_of(optarg);
+        break;
+    case 'm':
+        out->sealed_memfd = true;
+        break;
+    case 'P':
+        out->subject_pid = (uint32_t)number_of(optarg);
         break;
     default:
         exit(2); /* getopt said why */

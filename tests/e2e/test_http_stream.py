@@ -47,12 +47,13 @@ class Host:
         self.process = subprocess.Popen([PROGRAM, *options], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
         Host.running.add(self)
-        words = self.process.stdout.readline().split()
-        if words[:1] != ["listening"]:
+        found = re.fullmatch(r"listening http://\S+:(\d+)/(?:, probes on \S+:(\d+))?\n",
+                             self.process.stdout.readline())
+        if found is None:
             _, errors = self.process.communicate(timeout=PATIENCE_S)
             raise AssertionError(f"did not start: {errors}")
-        self.port = int(words[1].rsplit(":", 1)[1])
-        self.probe_port = int(words[2].rsplit(":", 1)[1]) if len(words) > 2 else None
+        self.port = int(found[1])
+        self.probe_port = int(found[2]) if found[2] else None
         self.errors = []
         self.reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr),
                                        daemon=True)

@@ -17,12 +17,12 @@ function(hurt_release target)
 endfunction()
 
 module_sources(hurt_shim_sources shim)
-module_sources(hurt_reader_sources snapshot base)
+module_sources(hurt_calls_sources shim shmlayout snapshot base)
 module_sources(hurt_example_sources fwdscope-example-forwarder)
 module_sources(hurt_config_sources redact fwdscope_config)
 
 # One call after the other, timed, while others read.
-add_executable(hurt_calls hurt_calls.c hurt_readers.c ${hurt_shim_sources} ${hurt_reader_sources})
+add_executable(hurt_calls hurt_calls.c hurt_readers.c ${hurt_calls_sources})
 hurt_release(hurt_calls)
 
 # The example forwarder, its start-up in the hands of the test; and the same without any shim.

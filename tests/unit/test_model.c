@@ -519,7 +519,9 @@ static void the_standard_metrics_have_their_names_units_and_kinds(void **state)
         {"fw.queue_capacity", "{item}", "gauge"},
     };
     add_component(f, COMPONENT_INPUT, "in");
-    add_component(f, COMPONENT_OUTPUT, "out")->has_queue = true;
+    struct component *output = add_component(f, COMPONENT_OUTPUT, "out");
+    output->has_queue = true;
+    output->queue_capacity = 1;
     set_all_batches(f);
     f->process = (struct process_figures){true, 1, 2, 3};
     tick(f);
@@ -560,6 +562,7 @@ static void pipeline_metrics_carry_their_values_and_attributes(void **state)
                  "\"value\":{\"stringValue\":\"p\"}},{\"key\":\"component\","
                  "\"value\":{\"stringValue\":\"out\"}},{\"key\":\"role\","
                  "\"value\":{\"stringValue\":\"output\"}}]");
+    assert_null(metric_text(f, "fw.queue_capacity")); /* 0: not known */
     const char *stages = metric_text(f, "fw.stage_nanos");
     assert_int_equal(count_of(stages, "asInt"), 3);
     assert_shows(stages, "{\"key\":\"stage\",\"value\":{\"stringValue\":\"scan\"}}");

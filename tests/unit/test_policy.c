@@ -211,6 +211,9 @@ static void several_forwarders_are_as_ready_as_the_worst(void **state)
     assert_string_equal(policy_readiness(views, 2, TROUBLE_NONE).reason, "no_pipelines_registered");
     b.verdict.state = WRITER_CRASHED;
     assert_string_equal(policy_readiness(views, 2, TROUBLE_NONE).reason, "writer_crashed");
+    a.verdict.state = WRITER_EXITED; /* both endpoints tell of the same one */
+    assert_string_equal(policy_readiness(views, 2, TROUBLE_NONE).reason, "writer_crashed");
+    assert_string_equal(policy_forwarder_liveness(views, 2).state, "crashed");
     a.verdict.state = WRITER_STALLED;
     assert_string_equal(policy_readiness(views, 2, TROUBLE_NONE).reason, "writer_stalled");
 }
@@ -378,6 +381,17 @@ static void reasons_carry_their_numbers(void **state)
     assert_int_equal(stalled.heartbeat_age_ms, 17500);
     const struct writer_verdict crashed = judge(LOCK_FREE, STATE_RUNNING, 0, 0, 11);
     assert_non_null(strstr(crashed.reason, "fatal signal 11 (SIGSEGV)"));
+    const struct snapshot marked = {.lock = LOCK_FREE,
+                                    .state = STATE_RUNNING,
+                                    .close_reason = "",
+                                    .signal = 7,
+                                    .signal_thread = 4242,
+                                    .signal_address = 0x1000};
+    static const struct identity nobody;
+    struct writer_verdict whole;
+    policy_judge_writer(&nobody, &marked, 0, &whole);
+    assert_non_null(
+        strstr(whole.reason, "fatal signal 7 (SIGBUS) at address 0x1000 in thread 4242"));
     const struct writer_verdict strange = judge(LOCK_FREE, STATE_RUNNING, 0, 0, UINT32_MAX);
     assert_non_null(strstr(strange.reason, "fatal signal 4294967295"));
 }

@@ -262,6 +262,32 @@ static void directory_from_the_environment(void)
     CHECK_TEXT(fwdscope_path(), case_dir);
 }
 
+/* No directory is asked or touched, and every life of the process is one of its own. */
+static void sealed_memfd(void)
+{
+    struct fwdscope_options options = case_options();
+    char expected[64];
+    options.sealed_memfd = true;
+    options.directory = "/nowhere";
+    CHECK(setenv("FWDSCOPE_DIR", "/nowhere", 1) == 0);
+    snprintf(expected, sizeof expected, "/proc/%d/fd/", (int)getpid());
+    for (uint64_t life = 1; life <= 3; life++) {
+        CHECK(fwdscope_open(&options));
+        CHECK_TEXT(fwdscope_path(), expected);
+        const struct handles h = handles_register();
+        handles_use(&h);
+        const struct peek peek = peek_now();
+        CHECK_EQUAL(peek_header(&peek, FWS_H_GENERATION), life);
+        CHECK_EQUAL(fws_lock_ask(peek.view.fd), FWS_LOCK_HELD);
+        CHECK_EQUAL(fcntl(peek.view.fd, F_GET_SEALS),
+                    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+        fwdscope_close(FWDSCOPE_CLOSED, "done");
+        CHECK_EQUAL(peek_header(&peek, FWS_H_STATE), FWS_STATE_CLOSED);
+        CHECK_EQUAL(fws_lock_ask(peek.view.fd), FWS_LOCK_FREE);
+    }
+    CHECK_EQUAL(case_dir_files(), 0);
+}
+
 static void second_open_is_refused(void)
 {
     case_open();
@@ -341,7 +367,7 @@ static void header_says_who_writes(void)
     for (int i = 0; i < FWS_RES_WORDS; i++)
         copy[i] = fws_peek(&words[i]);
     CHECK(strcmp((const char *)copy, "fwd") == 0);
-    CHECK_EQUAL(copy[FWS_RES_ATTR_COUNT], 3);
+    CHECK_EQUAL(copy[FWS_RES_ATTR_COUNT], 4);
     struct fws_attr a;
     size_t at = 0;
     CHECK(fws_attr_next(copy + FWS_RES_ATTRS, copy[FWS_RES_ATTR_WORDS], &at, &a));
@@ -349,7 +375,24 @@ static void header_says_who_writes(void)
     CHECK(fws_attr_next(copy + FWS_RES_ATTRS, copy[FWS_RES_ATTR_WORDS], &at, &a));
     CHECK(fws_attr_next(copy + FWS_RES_ATTRS, copy[FWS_RES_ATTR_WORDS], &at, &a));
     CHECK(a.type == FWS_ATTR_INT && a.number == 3);
+    CHECK(fws_attr_next(copy + FWS_RES_ATTRS, copy[FWS_RES_ATTR_WORDS], &at, &a));
+    CHECK(a.key_bytes == 23 && memcmp(a.key, "process.executable.name", 23) == 0);
+    CHECK(a.value_bytes == 9 && memcmp(a.value, "test_shim", 9) == 0);
     CHECK_EQUAL(at, copy[FWS_RES_ATTR_WORDS]);
+}
+
+static void environment_names_the_service(void)
+{
+    struct fwdscope_options options = case_options();
+    options.service_name = NULL;
+    unsetenv("OTEL_SERVICE_NAME");
+    CHECK(!fwdscope_open(&options));
+    CHECK(strstr(fwdscope_reason(), "OTEL_SERVICE_NAME") != NULL);
+    setenv("OTEL_SERVICE_NAME", "from-outside", 1);
+    CHECK(fwdscope_open(&options));
+    const struct peek peek = peek_now();
+    CHECK(strcmp((const char *)&peek.view.prefix[FWS_H_SERVICE_NAME], "from-outside") == 0);
+    CHECK(strcmp((const char *)&peek.view.prefix[FWS_H_INSTANCE], "from-outside") == 0);
 }
 
 static void sizes_follow_the_options(void)
@@ -1161,11 +1204,13 @@ int main(void)
         {"options are checked", options_are_checked},
         {"surroundings are checked", surroundings_are_checked},
         {"directory from the environment", directory_from_the_environment},
+        {"sealed memfd", sealed_memfd},
         {"second open is refused", second_open_is_refused},
         {"one of many openers wins", one_of_many_openers_wins},
         {"lives are bounded", lives_are_bounded},
         {"header says who writes", header_says_who_writes},
         {"sizes follow the options", sizes_follow_the_options},
+        {"environment names the service", environment_names_the_service},
         {"default size is as said", default_size_is_as_said},
         {"close says how and why", close_says_how_and_why},
         {"second close touches no descriptor", second_close_touches_no_descriptor},

@@ -329,11 +329,13 @@ static void test_identity(void **state)
     assert_string_equal(region_metric_prefix(region), "pre");
 
     const struct attribute *resource = region_resource(region, &count);
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 4);
     attribute_check(&resource[0], "service.instance.id", ATTRIBUTE_STRING);
     assert_string_equal(resource[0].string, "one");
     attribute_check(&resource[2], "rack", ATTRIBUTE_INT);
     assert_int_equal(resource[2].integer, 7);
+    attribute_check(&resource[3], "process.executable.name", ATTRIBUTE_STRING);
+    assert_string_equal(resource[3].string, "test_snapshot");
 
     const struct section_report *reports;
     const size_t sections = region_sections(region, &reports);
@@ -893,7 +895,7 @@ static void served_check(struct region *region, unsigned kind)
 
     if (kind != FWS_SECTION_RESOURCE) {
         (void)region_resource(region, &count);
-        assert_int_equal(count, 3);
+        assert_int_equal(count, 4);
     }
     const bool described = kind != FWS_SECTION_STRINGS;
     if (described && kind != FWS_SECTION_VALUES && kind != FWS_SECTION_INSTRUMENTS) {

@@ -287,10 +287,15 @@ static void the_signal_shows_when_known(void **state)
     struct fixture *f = *state;
     f->snapshot.signal = 11;
     f->verdict.state = WRITER_CRASHED;
-    const char *text = status_body(f);
-    assert_shows(text, "\"writer\":{\"state\":\"crashed\"");
-    assert_shows(text, "\"generation\":2,\"signal\":11}");
-    assert_shows(text, "\"ready\":{\"status\":\"not_ready\",\"reason\":\"writer_crashed\"");
+    assert_shows(status_body(f), "\"writer\":{\"state\":\"crashed\"");
+    assert_shows(status_body(f), "\"generation\":2,\"signal\":11,\"signal_name\":\"SIGSEGV\"}");
+    f->snapshot.signal_thread = 77;
+    f->snapshot.signal_address = 0;
+    assert_shows(status_body(f), "\"signal_address\":\"0x0\",\"signal_thread\":77}");
+    f->snapshot.signal_address = UINT64_MAX;
+    assert_shows(status_body(f), "\"signal_name\":\"SIGSEGV\",\"signal_thread\":77}");
+    assert_shows(status_body(f),
+                 "\"ready\":{\"status\":\"not_ready\",\"reason\":\"writer_crashed\"");
 }
 
 static void refused_sections_are_named_and_only_they(void **state)

@@ -28,6 +28,7 @@
 #define FWS_INCOMPAT_KNOWN UINT64_C(0) /* a bit that the reader does not know refuses the region */
 
 #define FWS_FILE_SUFFIX ".fwdscope" /* path file: INSTANCE.GENERATION.UUID8.fwdscope */
+#define FWS_MEMFD_PREFIX "fwdscope:" /* memfd: /proc/PID/fd/N -> /memfd:fwdscope:... (deleted) */
 #define FWS_TEMP_SUFFIX ".creating" /* while the writer fills it; readers pass it over */
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -91,8 +92,8 @@ enum fws_header_word {
     /* Mutable words, each on a line of its own. */
     FWS_H_STATE = 256,         /* enum fws_state; release, after the close reason */
     FWS_H_SIGNAL = 272,        /* fatal signal number; 0: none seen */
-    FWS_H_SIGNAL_ADDRESS = 273,
-    FWS_H_SIGNAL_THREAD = 274,
+    FWS_H_SIGNAL_ADDRESS = 273, /* all ones: of none */
+    FWS_H_SIGNAL_THREAD = 274,  /* stored last; 0: address and thread are not known */
     FWS_H_REFUSED = 288,       /* registrations refused: table full or bad arguments */
     FWS_H_SPANS_REFUSED = 304, /* spans not started: no free slot */
     FWS_H_CLOSE_REASON = 320,  /* 32 words, NUL padded */

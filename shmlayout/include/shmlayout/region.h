@@ -34,12 +34,22 @@ struct fws_region {
 bool fws_region_create(const char *dir, const char *file_name, uint64_t bytes, bool allow_disk,
                        struct fws_region *out, bool *no_space, char *why, size_t cap);
 
-/* Stamps the checksum, publishes the magic and moves the file to its name. False: as above, and the
- * file is gone. */
+/*
+ * The same without a file: a memfd named FWS_MEMFD_PREFIX and `name`, mode 0444, sealed against
+ * shrinking, growing, every later writer and any change of the seals; only the map that is returned
+ * writes. It is reached through /proc/PID/fd/N, which region->path then says, and gone with its
+ * process. Needs Linux 5.1. False and why as above.
+ */
+bool fws_region_create_sealed(const char *name, uint64_t bytes, struct fws_region *out, char *why,
+                              size_t cap);
+
+/* Stamps the checksum, publishes the magic and moves the file to its name (dir NULL: a memfd, there
+ * is nothing to move). False: as above, and the file is gone. */
 bool fws_region_publish(struct fws_region *region, const char *dir, const char *file_name,
                         char *why, size_t cap);
 
-/* Gives everything back and removes the temporary file: for a create that is not carried through. */
+/* Gives everything back and removes the temporary file (dir NULL: a memfd, there is none): for a
+ * create that is not carried through. */
 void fws_region_abandon(struct fws_region *region, const char *dir, const char *file_name);
 
 /* The region's writer ends in good order: drops the lock and closes the descriptor, the map stays.
@@ -81,6 +91,13 @@ enum fws_attach {
 enum fws_attach fws_view_attach(const char *path, struct fws_view *out, char *why, size_t cap);
 void fws_view_detach(struct fws_view *view);
 
+/*
+ * Whether path is a link of the kernel's to what a process has open or mapped: /proc/N/fd/M or
+ * /proc/N/map_files/A-B. Every call here that takes a path follows such a link, and no other. What
+ * it leads to is looked at before it is opened, so that a process can make nobody open a device.
+ */
+bool fws_path_is_process_link(const char *path);
+
 enum fws_lock_state { FWS_LOCK_UNKNOWN, FWS_LOCK_HELD, FWS_LOCK_FREE };
 /* Whether a writer holds the lock of the region on fd. Works across pid namespaces and uids. */
 enum fws_lock_state fws_lock_ask(int fd);
@@ -94,6 +111,14 @@ enum fws_lock_state fws_lock_ask_file(const char *path);
  * goes to the handler that was there before. Any thread, not nested.
  */
 bool fws_view_guard(const struct fws_view *view, void (*fn)(void *arg), void *arg);
+
+/*
+ * Reads the header page of the region at path, without mapping it, and asks its lock before that:
+ * a header read while the lock was free is final. Fills header also on INCOMPATIBLE; otherwise a
+ * one-line reason in why.
+ */
+enum fws_attach fws_header_read(const char *path, uint64_t header[FWS_H_WORDS],
+                                enum fws_lock_state *lock, char *why, size_t cap);
 
 /* Reads the frozen prefix of a file by pread, without mapping it. OK, and INCOMPATIBLE for another
  * major or an unknown feature: the prefix is sound, and *fd_out is open. A prefix in another byte
