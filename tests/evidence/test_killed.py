@@ -72,7 +72,7 @@ class Killed(Case):
         self.assert_evidence(victim.region)
         writer = self.writer(victim.region)
         self.assertNotIn("signal", writer)
-        self.assertIn("no signal was seen, as after SIGKILL or running out of memory",
+        self.assertIn("no signal was seen, as after SIGKILL, running out of memory",
                       writer["reason"])
 
     def test_oom_killer(self):
@@ -131,7 +131,7 @@ class Killed(Case):
                                    "PATH": f"{harness.BUILD}:{os.environ['PATH']}"})
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("generation 1", done.stdout)
-        self.assertIn("no signal was seen, as after SIGKILL or running out of memory", done.stdout)
+        self.assertIn("no signal was seen, as after SIGKILL, running out of memory", done.stdout)
         self.assertEqual(done.stdout.count("the collector does not answer"), 2)
         self.assertIn("sound: evidence/region.fwdscope", done.stdout)
         self.assertEqual(sorted(os.listdir(os.path.join(self.scratch, "evidence", "otlp"))),
