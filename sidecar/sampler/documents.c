@@ -252,16 +252,23 @@ static bool signal_build(struct documents *documents, const struct fleet *fleet,
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-/* The records of a signal that are waiting to be published. */
-static uint64_t records_waiting(const struct fleet *fleet, enum signal signal)
+/* What the next document of a signal tells of: the records that are waiting to be published, and
+ * with the log lines what was lost since the last. */
+static struct records signal_records(const struct fleet *fleet, enum signal signal)
 {
-    uint64_t count = 0;
+    struct records records = {0};
     for (size_t i = 0; i < fleet->count; i++) {
-        const struct record_queue *queue =
-            signal == SIGNAL_SPANS ? &fleet->lives[i]->spans : &fleet->lives[i]->logs;
-        count += queue->next - queue->published;
+        const struct life *life = fleet->lives[i];
+        if (signal == SIGNAL_SPANS)
+            records.spans += life->spans.next - life->spans.published;
+        if (signal == SIGNAL_LOGS) {
+            const struct losses now = life_losses(life);
+            records.spans += now.spans - life->told.spans;
+            records.log_records +=
+                now.logs - life->told.logs + life->logs.next - life->logs.published;
+        }
     }
-    return count;
+    return records;
 }
 
 /* Everything of a signal that was drained is published, and every loss up to now is told with the
@@ -279,25 +286,25 @@ static void signal_advance(struct fleet *fleet, enum signal signal)
     }
 }
 
-uint64_t documents_tick(struct documents *documents, struct fleet *fleet,
-                        const struct self_series *self, uint64_t unix_ns, enum signal signal,
-                        struct message **out)
+void documents_tick(struct documents *documents, struct fleet *fleet,
+                    const struct self_series *self, uint64_t unix_ns, enum signal signal,
+                    struct tick_messages *out)
 {
     const struct scope scope = {.unix_ns = unix_ns, .max = SIZE_MAX};
+    const struct records records = signal_records(fleet, signal);
     uint64_t sent;
     bool full;
     bool built = signal_build(documents, fleet, self, signal, &scope, &sent, &full);
-    *out = built ? message_new(documents->json.data, documents->json.length) : NULL;
-    if (*out == NULL && (full || built || documents->json.failed)) {
+    out->records[signal] = records;
+    out->messages[signal] =
+        built ? message_new(documents->json.data, documents->json.length) : NULL;
+    if (out->messages[signal] == NULL && (full || built || documents->json.failed)) {
         /* Too large or no memory: nobody gets it, and everybody is told how much it was. */
-        uint64_t records = signal == SIGNAL_METRICS ? 0 : records_waiting(fleet, signal);
         log_line(LOG_LEVEL_ERROR, "a tick's document did not fit: %llu records are lost",
-                 (unsigned long long)records);
-        *out = documents_loss_notice(NULL, 1, signal == SIGNAL_SPANS ? records : 0,
-                                     signal == SIGNAL_LOGS ? records : 0);
+                 (unsigned long long)(records.spans + records.log_records));
+        out->messages[signal] = documents_loss_notice(NULL, 1, records.spans, records.log_records);
     }
     signal_advance(fleet, signal);
-    return sent;
 }
 
 /* How many records or rows to try after `max` of them made `length` bytes: at most a share that

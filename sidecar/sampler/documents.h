@@ -29,14 +29,14 @@ bool documents_init(struct documents *documents); /* false: no memory */
 void documents_free(struct documents *documents);
 
 /*
- * A tick's document of one signal, with how many records are in it: what was drained and not yet
- * published, the newest row, the active spans; with the log lines what was lost since the last
- * tick. *out becomes NULL where there is nothing to say. What it tells is marked as published, so
- * that rings may be drained between one signal and the next; log lines come last.
+ * A tick's document of one signal, into out: what was drained and not yet published, the newest row,
+ * the active spans; with the log lines what was lost since the last tick. Its message is NULL where
+ * there is nothing to say. What it tells is marked as published, so that rings may be drained
+ * between one signal and the next; log lines come last.
  */
-uint64_t documents_tick(struct documents *documents, struct fleet *fleet,
-                        const struct self_series *self, uint64_t unix_ns, enum signal signal,
-                        struct message **out);
+void documents_tick(struct documents *documents, struct fleet *fleet,
+                    const struct self_series *self, uint64_t unix_ns, enum signal signal,
+                    struct tick_messages *out);
 
 /* What was published over the last `seconds`, newest first when it is too much: at most 2 MiB. */
 void documents_backlog(struct documents *documents, const struct fleet *fleet,

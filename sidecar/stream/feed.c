@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPANS = 1, LOG_RECORDS = 2 }; /* which message of a tick holds them */
-
 bool feed_init(struct feed *feed, struct message *const backlog[TICK_MESSAGES])
 {
     *feed = (struct feed){.ticks = calloc(STREAM_PENDING_TICKS, sizeof *feed->ticks)};
@@ -33,14 +31,12 @@ static uint64_t feed_drop_first(struct feed *feed)
     struct tick_messages *tick = &feed->ticks[feed->first];
     uint64_t lost = 0;
     feed->bytes -= tick_bytes(tick);
-    if (tick->messages[SPANS] != NULL) {
-        feed->loss.spans += tick->spans;
-    }
-    if (tick->messages[LOG_RECORDS] != NULL) {
-        feed->loss.log_records += tick->log_records;
-    }
     for (size_t i = 0; i < TICK_MESSAGES; i++) {
-        lost |= tick->messages[i] != NULL;
+        if (tick->messages[i] != NULL) {
+            lost = 1;
+            feed->loss.spans += tick->records[i].spans;
+            feed->loss.log_records += tick->records[i].log_records;
+        }
         message_unref(&tick->messages[i]);
     }
     feed->loss.ticks += lost;

@@ -5,8 +5,8 @@
  *
  * A tick that does not fit drops every pending one. A tick of which a message already left is
  * dropped from its next message on; it counts as a lost tick when anything of it was dropped, and
- * its spans and log records count when the message that holds them was. So each is either sent or
- * counted, never both.
+ * its spans and log records count when the message that holds them, or tells their loss, was. So
+ * each is either sent or counted, never both.
  */
 #ifndef SIDECAR_FEED_H
 #define SIDECAR_FEED_H

@@ -21,8 +21,10 @@ size_t message_length(const struct message *message);
 enum { TICK_MESSAGES = 3 };
 struct tick_messages {
     struct message *messages[TICK_MESSAGES];
-    uint64_t spans; /* finished spans and log records in them: what a client loses by a skip */
-    uint64_t log_records;
+    /* What a client misses without that message: what is in it, and what it tells the loss of. */
+    struct records {
+        uint64_t spans, log_records;
+    } records[TICK_MESSAGES];
 };
 
 #endif

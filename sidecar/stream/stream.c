@@ -512,20 +512,26 @@ static bool stream_put_client(struct stream *stream, struct client *client)
     return put;
 }
 
+/* A tick that nobody gets. */
+static void loss_add_tick(struct loss *loss, struct tick_messages *tick)
+{
+    loss->ticks++;
+    for (size_t i = 0; i < TICK_MESSAGES; i++) {
+        loss->spans += tick->records[i].spans;
+        loss->log_records += tick->records[i].log_records;
+        message_unref(&tick->messages[i]);
+    }
+}
+
 /* A tick or loss that waits, and a further tick, become one loss. */
 static void loss_merge(struct command *last, struct tick_messages *tick)
 {
     if (last->kind == COMMAND_TICK) {
         last->kind = COMMAND_LOSS;
-        last->loss = (struct loss){1, last->tick.spans, last->tick.log_records};
+        last->loss = (struct loss){0};
+        loss_add_tick(&last->loss, &last->tick);
     }
-    last->loss.ticks++;
-    last->loss.spans += tick->spans;
-    last->loss.log_records += tick->log_records;
-    for (size_t i = 0; i < TICK_MESSAGES; i++) {
-        message_unref(&last->tick.messages[i]);
-        message_unref(&tick->messages[i]);
-    }
+    loss_add_tick(&last->loss, tick);
 }
 
 static void stream_put_tick(struct stream *stream, struct tick_messages *tick)

@@ -81,13 +81,15 @@ static void host_tick(evutil_socket_t fd, short what, void *arg)
     if (stream_clients(host->stream) == 0) {
         return;
     }
-    struct tick_messages messages = {.spans = spans_of(tick), .log_records = log_records_of(tick)};
+    struct tick_messages messages = {
+        .records = {[1] = {.spans = spans_of(tick)}, [2] = {.log_records = log_records_of(tick)}}};
     messages.messages[0] = message_of("metrics", tick, 0, host->pad);
-    if (messages.spans > 0) {
-        messages.messages[1] = message_of("spans", tick, messages.spans, "");
+    if (messages.records[1].spans > 0) {
+        messages.messages[1] = message_of("spans", tick, messages.records[1].spans, "");
     }
-    if (messages.log_records > 0) {
-        messages.messages[2] = message_of("logs", tick, messages.log_records, host->logs_pad);
+    if (messages.records[2].log_records > 0) {
+        messages.messages[2] =
+            message_of("logs", tick, messages.records[2].log_records, host->logs_pad);
     }
     stream_publish(host->stream, &messages);
 }

@@ -82,6 +82,33 @@ class SlowClient(Case):
         self.assertLess(max(steps), (2_000 if SANITIZER else 450) * 1_000_000)
 
 
+class SlowClientOfALappedRing(Case):
+    RING = 64 << 10 # lapped several times between two drains
+    BURST = 2000
+
+    def test_losses_told_in_ticks_that_it_skips(self):
+        """What was lost in the region is told once, in a tick: who skips that is told all the same."""
+        patient = self.patient("--log-ring", self.RING)
+        sidecar = self.sidecar()
+        slow = self.subscriber(sidecar, backlog=0, receive_buffer=4 << 10, rules=False)
+        quick = self.subscriber(sidecar, backlog=0, rules=False)
+        slow.reading.clear()
+        written = 0
+        while sidecar.status()["sampler"]["ticks_skipped"] < 20:
+            patient.do("lines", self.BURST)
+            written += self.BURST
+            quick.pump()
+        slow.reading.set()
+        for client in (quick, slow):
+            wait_until(lambda: len(client.log_bodies()) + client.lost() >= written)
+        sidecar.await_tick(2)
+        for client in (quick, slow):
+            self.assertEqual(len(client.log_bodies()) + client.lost(), written)
+        self.assertEqual(quick.lost("ticks"), 0)
+        self.assertGreater(slow.lost("ticks"), 0)
+        self.assertGreater(sidecar.status()["region"]["lost"]["logs"], 0)
+
+
 class End(Case):
     def test_1001_at_each_client(self):
         for number in ("SIGTERM", "SIGINT"):
