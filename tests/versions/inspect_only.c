@@ -13,3 +13,15 @@ int dump_main(int argc, char **argv)
     (void)argc;
     return cli_usage_error(argv[0], "not in this build");
 }
+
+int check_main(int argc, char **argv)
+{
+    (void)argc;
+    return cli_usage_error(argv[0], "not in this build");
+}
+
+int list_main(int argc, char **argv)
+{
+    (void)argc;
+    return cli_usage_error(argv[0], "not in this build");
+}

@@ -36,9 +36,9 @@ def names_of(text):
     return {name: macros.get(name) for name in re.findall(r"\bFWS_\w+", code)}
 
 
-def statement(name, arguments):
+def statement(name, arguments, texts):
     if arguments is None:
-        return f"    {'TEXT' if name.endswith('_SUFFIX') else 'NUMBER'}({name});\n"
+        return f"    {'TEXT' if name in texts else 'NUMBER'}({name});\n"
     # Of one argument: a word to take apart. Of more: each field with a value of its own.
     given = "UINT64_C(0xfedcba9876543210)" if arguments == 1 else \
         ", ".join(str(number + 3) for number in range(arguments))
@@ -46,9 +46,11 @@ def statement(name, arguments):
 
 
 def main():
-    names = names_of(pathlib.Path(sys.argv[1]).read_text())
+    header = pathlib.Path(sys.argv[1]).read_text()
+    texts = set(re.findall(r'#define (FWS_\w+)\s+"', header))
     pathlib.Path(sys.argv[2]).write_text(
-        HEAD + "".join(statement(*one) for one in names.items()) + "    return 0;\n}\n")
+        HEAD + "".join(statement(name, arguments, texts)
+                       for name, arguments in names_of(header).items()) + "    return 0;\n}\n")
 
 
 if __name__ == "__main__":

@@ -24,11 +24,21 @@ def figure(claim, numbers):
     print(f"figure: {claim}: {numbers}", flush=True)
 
 
+def alike(program, folder):
+    """The program under the name that every writer has: a region tells it."""
+    link = PROGRAMS / "alike" / folder / "writer"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(program)
+    return link
+
+
 def writer(name=None):
     """What constructs a harness.Patient of a layout or machine; None: the build's own."""
     if name is None:
         return {}
-    return {"program": PROGRAMS / f"writer_{name}", "before": EMULATORS.get(name, [])}
+    return {"program": alike(PROGRAMS / f"writer_{name}", name),
+            "before": [alike(program, f"{name}.emulator") for program in EMULATORS.get(name, [])]}
 
 
 LIFE = [
