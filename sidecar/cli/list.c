@@ -279,45 +279,34 @@ static void print_text(const struct list *list)
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static void put_text(struct buffer *out, const char *key, const char *text)
-{
-    json_key(out, key);
-    json_string(out, text);
-}
-
-static void put_uint(struct buffer *out, const char *key, uint64_t value)
-{
-    json_key(out, key);
-    json_uint(out, value);
-}
-
 static void put_identity(struct buffer *out, const struct entry *entry)
 {
     const struct identity *identity = &entry->identity;
-    put_text(out, "service", identity->service_name);
-    put_text(out, "version", identity->service_version);
-    put_text(out, "instance", identity->instance);
-    put_text(out, "uuid", identity->uuid);
-    put_uint(out, "generation", identity->generation);
-    put_uint(out, "pid", identity->pid);
-    put_uint(out, "uid", identity->uid);
-    put_uint(out, "age_seconds", entry_age_s(entry));
-    put_uint(out, "size_bytes", identity->size_bytes);
+    json_member_string(out, "service", identity->service_name);
+    json_member_string(out, "version", identity->service_version);
+    json_member_string(out, "instance", identity->instance);
+    json_member_string(out, "uuid", identity->uuid);
+    json_member_uint(out, "generation", identity->generation);
+    json_member_uint(out, "pid", identity->pid);
+    json_member_uint(out, "uid", identity->uid);
+    json_member_uint(out, "age_seconds", entry_age_s(entry));
+    json_member_uint(out, "size_bytes", identity->size_bytes);
 }
 
 static void put_entry(struct buffer *out, const struct entry *entry)
 {
     json_object_begin(out);
-    put_text(out, "state", entry_state(entry));
+    json_member_string(out, "state", entry_state(entry));
     if (entry->result != ATTACH_OK)
-        put_text(out, "reason", entry->why);
+        json_member_string(out, "reason", entry->why);
     else if (entry->verdict.state != WRITER_ALIVE)
-        put_text(out, "reason", entry->verdict.reason);
+        json_member_string(out, "reason", entry->verdict.reason);
     if (entry->identity.uuid[0] != '\0')
         put_identity(out, entry);
-    put_text(out, "path", entry->identity.path);
+    json_member_string(out, "path", entry->identity.path);
     if (entry->holder != 0)
-        put_uint(out, entry->holder_writes ? "written_by" : "read_by", (uint64_t)entry->holder);
+        json_member_uint(out, entry->holder_writes ? "written_by" : "read_by",
+                         (uint64_t)entry->holder);
     json_object_end(out);
 }
 
@@ -331,8 +320,8 @@ static bool print_json(const struct list *list)
     for (size_t i = 0; i < list->count; i++)
         put_entry(&out, list->entries[i]);
     json_array_end(&out);
-    put_uint(&out, "processes", list->processes);
-    put_uint(&out, "processes_denied", list->denied);
+    json_member_uint(&out, "processes", list->processes);
+    json_member_uint(&out, "processes_denied", list->denied);
     json_object_end(&out);
     buffer_append(&out, "\n", 1);
     const bool failed = out.failed;

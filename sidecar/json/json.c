@@ -188,3 +188,15 @@ void json_null(struct buffer *out)
     json_put_separator(out);
     json_put(out, "null", 4);
 }
+
+void json_member_string(struct buffer *out, const char *key, const char *text)
+{
+    json_key(out, key);
+    json_string(out, text);
+}
+
+void json_member_uint(struct buffer *out, const char *key, uint64_t value)
+{
+    json_key(out, key);
+    json_uint(out, value);
+}

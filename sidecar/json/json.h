@@ -39,6 +39,10 @@ void json_fixed(struct buffer *out, double value, int digits);
 void json_bool(struct buffer *out, bool value);
 void json_null(struct buffer *out);
 
+/* Key and value of an object. */
+void json_member_string(struct buffer *out, const char *key, const char *text);
+void json_member_uint(struct buffer *out, const char *key, uint64_t value);
+
 /*
  * Writes `message`, of any proto3 type, and all below it as OTLP JSON, after its descriptor, in the
  * order of the fields' numbers: 64-bit integers as strings, enums as numbers, ids as lower-case

@@ -14,18 +14,6 @@
 
 #define NS_PER_SECOND UINT64_C(1000000000)
 
-static void put_text(struct buffer *out, const char *key, const char *text)
-{
-    json_key(out, key);
-    json_string(out, text);
-}
-
-static void put_uint(struct buffer *out, const char *key, uint64_t value)
-{
-    json_key(out, key);
-    json_uint(out, value);
-}
-
 static void put_uint_string(struct buffer *out, const char *key, uint64_t value)
 {
     json_key(out, key);
@@ -107,7 +95,7 @@ static void put_count(struct buffer *out, const char *key, const struct componen
                       enum count_index which)
 {
     if (component_has(component, which)) {
-        put_uint(out, key, component->counts[which]);
+        json_member_uint(out, key, component->counts[which]);
     }
 }
 
@@ -116,9 +104,9 @@ static void put_queue(struct buffer *out, const struct component *component)
     if (component->has_queue) {
         json_key(out, "queue");
         json_object_begin(out);
-        put_uint(out, "depth", component->queue_depth);
+        json_member_uint(out, "depth", component->queue_depth);
         if (component->queue_capacity > 0) { /* 0: not known, as of a queue of somebody else's */
-            put_uint(out, "capacity", component->queue_capacity);
+            json_member_uint(out, "capacity", component->queue_capacity);
         }
         json_object_end(out);
     }
@@ -126,14 +114,14 @@ static void put_queue(struct buffer *out, const struct component *component)
 
 static void put_health(struct buffer *out, const struct component *component, uint64_t stuck_ns)
 {
-    put_text(out, "health", health_name(policy_component_health(component, stuck_ns)));
+    json_member_string(out, "health", health_name(policy_component_health(component, stuck_ns)));
 }
 
 static void put_endpoint(struct buffer *out, const struct component *component, uint64_t stuck_ns)
 {
     json_object_begin(out);
-    put_text(out, "name", component->name);
-    put_text(out, "type", component->type);
+    json_member_string(out, "name", component->name);
+    json_member_string(out, "type", component->type);
     put_health(out, component, stuck_ns);
     put_count(out, "lines_total", component, COUNT_LINES);
     put_count(out, "bytes_total", component, COUNT_BYTES);
@@ -177,11 +165,11 @@ static void put_transform(struct buffer *out, const struct pipeline *pipeline)
     const bool out_known = lines_out_of(pipeline, &lines_out);
     json_key(out, "transform");
     json_object_begin(out);
-    put_text(out, "sql", transform->type);
+    json_member_string(out, "sql", transform->type);
     put_health(out, transform, 0);
     put_count(out, "lines_in", transform, COUNT_LINES);
     if (out_known) {
-        put_uint(out, "lines_out", lines_out);
+        json_member_uint(out, "lines_out", lines_out);
     }
     put_count(out, "errors", transform, COUNT_ERRORS);
     if (out_known && component_has(transform, COUNT_LINES)) {
@@ -194,7 +182,7 @@ static void put_batch_count(struct buffer *out, const char *key, const struct pi
                             enum batch_index which)
 {
     if (batches_have(pipeline, which)) {
-        put_uint(out, key, pipeline->batches[which]);
+        json_member_uint(out, key, pipeline->batches[which]);
     }
 }
 
@@ -272,8 +260,8 @@ static void put_bottleneck(struct buffer *out, const struct pipeline *pipeline,
     policy_bottleneck(pipeline, view, &bottleneck);
     json_key(out, "bottleneck");
     json_object_begin(out);
-    put_text(out, "stage", bottleneck.stage);
-    put_text(out, "reason", bottleneck.reason);
+    json_member_string(out, "stage", bottleneck.stage);
+    json_member_string(out, "reason", bottleneck.reason);
     json_object_end(out);
 }
 
@@ -282,9 +270,9 @@ static void put_pipeline(struct buffer *out, const char *instance, const struct 
                          const struct pipeline_view *view)
 {
     json_object_begin(out);
-    put_text(out, "name", pipeline->name);
+    json_member_string(out, "name", pipeline->name);
     if (instance != NULL) {
-        put_text(out, "instance", instance);
+        json_member_string(out, "instance", instance);
     }
     put_endpoints(out, "inputs", pipeline, view, COMPONENT_INPUT);
     put_transform(out, pipeline);
@@ -356,7 +344,7 @@ static void put_memory(struct buffer *out, const struct snapshot *snapshot)
             json_object_begin(out);
             begun = true;
         }
-        put_uint(out, names[i], bytes);
+        json_member_uint(out, names[i], bytes);
     }
     if (begun) {
         json_object_end(out);
@@ -369,8 +357,8 @@ static void put_system(struct buffer *out, const struct forwarder_view *forwarde
     json_key(out, "system");
     json_object_begin(out);
     if (forwarder != NULL) {
-        put_uint(out, "uptime_seconds", uptime_seconds(forwarder));
-        put_text(out, "version", forwarder->identity->service_version);
+        json_member_uint(out, "uptime_seconds", uptime_seconds(forwarder));
+        json_member_string(out, "version", forwarder->identity->service_version);
         put_memory(out, forwarder->snapshot);
     }
     json_object_end(out);
@@ -380,20 +368,20 @@ static void put_system(struct buffer *out, const struct forwarder_view *forwarde
 static void put_signal(struct buffer *out, const struct snapshot *snapshot)
 {
     char text[32];
-    put_uint(out, "signal", snapshot->signal);
+    json_member_uint(out, "signal", snapshot->signal);
     const char *name = snapshot->signal <= INT_MAX ? sigabbrev_np((int)snapshot->signal) : NULL;
     if (name != NULL) {
         (void)snprintf(text, sizeof text, "SIG%s", name);
-        put_text(out, "signal_name", text);
+        json_member_string(out, "signal_name", text);
     }
     if (snapshot->signal_thread == 0) {
         return;
     }
     if (snapshot->signal_address != UINT64_MAX) {
         (void)snprintf(text, sizeof text, "0x%llx", (unsigned long long)snapshot->signal_address);
-        put_text(out, "signal_address", text);
+        json_member_string(out, "signal_address", text);
     }
-    put_uint(out, "signal_thread", snapshot->signal_thread);
+    json_member_uint(out, "signal_thread", snapshot->signal_thread);
 }
 
 static void put_writer(struct buffer *out, const struct forwarder_view *forwarder)
@@ -401,12 +389,12 @@ static void put_writer(struct buffer *out, const struct forwarder_view *forwarde
     const struct identity *identity = forwarder->identity;
     json_key(out, "writer");
     json_object_begin(out);
-    put_text(out, "state", writer_state_name(forwarder->verdict->state));
-    put_text(out, "reason", forwarder->verdict->reason);
-    put_uint(out, "pid", identity->pid);
+    json_member_string(out, "state", writer_state_name(forwarder->verdict->state));
+    json_member_string(out, "reason", forwarder->verdict->reason);
+    json_member_uint(out, "pid", identity->pid);
     put_uint_string(out, "started_unix_ns", identity->created_unix_ns);
-    put_uint(out, "heartbeat_age_ms", forwarder->verdict->heartbeat_age_ms);
-    put_uint(out, "generation", identity->generation);
+    json_member_uint(out, "heartbeat_age_ms", forwarder->verdict->heartbeat_age_ms);
+    json_member_uint(out, "generation", identity->generation);
     if (forwarder->snapshot->signal != 0) {
         put_signal(out, forwarder->snapshot);
     }
@@ -417,12 +405,12 @@ static void put_lost(struct buffer *out, const struct losses *lost)
 {
     json_key(out, "lost");
     json_object_begin(out);
-    put_uint(out, "spans", lost->spans);
-    put_uint(out, "logs", lost->logs);
-    put_uint(out, "logs_cut", lost->logs_cut);
-    put_uint(out, "attributes_dropped", lost->attributes_dropped);
-    put_uint(out, "values_dropped", lost->values_dropped);
-    put_uint(out, "registrations_refused", lost->registrations_refused);
+    json_member_uint(out, "spans", lost->spans);
+    json_member_uint(out, "logs", lost->logs);
+    json_member_uint(out, "logs_cut", lost->logs_cut);
+    json_member_uint(out, "attributes_dropped", lost->attributes_dropped);
+    json_member_uint(out, "values_dropped", lost->values_dropped);
+    json_member_uint(out, "registrations_refused", lost->registrations_refused);
     json_object_end(out);
 }
 
@@ -463,10 +451,10 @@ static void put_region(struct buffer *out, const struct forwarder_view *forwarde
     (void)snprintf(layout, sizeof layout, "%u.%u", identity->major, identity->minor);
     json_key(out, "region");
     json_object_begin(out);
-    put_text(out, "path", identity->path);
-    put_text(out, "layout", layout);
-    put_text(out, "uuid", identity->uuid);
-    put_uint(out, "size_bytes", identity->size_bytes);
+    json_member_string(out, "path", identity->path);
+    json_member_string(out, "layout", layout);
+    json_member_string(out, "uuid", identity->uuid);
+    json_member_uint(out, "size_bytes", identity->size_bytes);
     put_lost(out, &forwarder->lost);
     put_refused(out, forwarder);
     json_object_end(out);
@@ -482,21 +470,21 @@ static void put_not_attached(struct buffer *out, const struct status_view *view)
 {
     json_key(out, "writer");
     json_object_begin(out);
-    put_text(out, "state", writer_state_name(WRITER_UNKNOWN));
-    put_text(out, "reason", not_attached_reason(view));
+    json_member_string(out, "state", writer_state_name(WRITER_UNKNOWN));
+    json_member_string(out, "reason", not_attached_reason(view));
     json_object_end(out);
     if (view->trouble_path != NULL) {
         json_key(out, "region");
         json_object_begin(out);
-        put_text(out, "path", view->trouble_path);
+        json_member_string(out, "path", view->trouble_path);
         json_object_end(out);
     }
 }
 
 static void put_life(struct buffer *out, const struct forwarder_view *life)
 {
-    put_text(out, "instance", life->identity->instance);
-    put_text(out, "service", life->identity->service_name);
+    json_member_string(out, "instance", life->identity->instance);
+    json_member_string(out, "service", life->identity->service_name);
     put_writer(out, life);
     put_region(out, life);
 }
@@ -531,14 +519,14 @@ static void put_sampler(struct buffer *out, const struct sampler_stats *stats)
 {
     json_key(out, "sampler");
     json_object_begin(out);
-    put_uint(out, "interval_ms", stats->interval_ms);
-    put_uint(out, "ticks", stats->ticks);
-    put_uint(out, "last_tick_us", stats->last_tick_us);
-    put_uint(out, "retries", stats->retries);
-    put_uint(out, "stale", stats->stale);
-    put_uint(out, "torn", stats->torn);
-    put_uint(out, "stream_clients", stats->stream_clients);
-    put_uint(out, "ticks_skipped", stats->ticks_skipped);
+    json_member_uint(out, "interval_ms", stats->interval_ms);
+    json_member_uint(out, "ticks", stats->ticks);
+    json_member_uint(out, "last_tick_us", stats->last_tick_us);
+    json_member_uint(out, "retries", stats->retries);
+    json_member_uint(out, "stale", stats->stale);
+    json_member_uint(out, "torn", stats->torn);
+    json_member_uint(out, "stream_clients", stats->stream_clients);
+    json_member_uint(out, "ticks_skipped", stats->ticks_skipped);
     json_object_end(out);
 }
 
@@ -549,10 +537,10 @@ static void put_judgement(struct buffer *out, const char *status, const char *re
                           const char *impact, uint64_t unix_ns)
 {
     json_object_begin(out);
-    put_text(out, "status", status);
-    put_text(out, "reason", reason);
+    json_member_string(out, "status", status);
+    json_member_string(out, "reason", reason);
     if (impact != NULL) {
-        put_text(out, "readiness_impact", impact);
+        json_member_string(out, "readiness_impact", impact);
     }
     put_uint_string(out, "observed_at_unix_ns", unix_ns);
     json_object_end(out);
@@ -580,9 +568,9 @@ static void put_component_health(struct buffer *out, const struct status_view *v
 void status_write_live(struct buffer *out, const struct status_view *view)
 {
     json_object_begin(out);
-    put_text(out, "status", "live");
-    put_uint(out, "uptime_seconds", view->uptime_seconds);
-    put_text(out, "version", view->version);
+    json_member_string(out, "status", "live");
+    json_member_uint(out, "uptime_seconds", view->uptime_seconds);
+    json_member_string(out, "version", view->version);
     json_object_end(out);
 }
 
@@ -598,9 +586,9 @@ int status_write_forwarder_live(struct buffer *out, const struct status_view *vi
     const struct forwarder_liveness liveness =
         policy_forwarder_liveness(view->forwarders, view->forwarder_count);
     json_object_begin(out);
-    put_text(out, "state", liveness.state);
-    put_text(out, "reason",
-             view->forwarder_count > 0 ? liveness.reason : not_attached_reason(view));
+    json_member_string(out, "state", liveness.state);
+    json_member_string(out, "reason",
+                       view->forwarder_count > 0 ? liveness.reason : not_attached_reason(view));
     json_object_end(out);
     return liveness.stalled ? 503 : 200;
 }
@@ -610,7 +598,7 @@ void status_write_status(struct buffer *out, const struct status_view *view)
     const struct forwarder_view *first = view->forwarder_count > 0 ? view->forwarders[0] : NULL;
     const struct readiness readiness = readiness_of(view);
     json_object_begin(out);
-    put_text(out, "contract_version", "v1");
+    json_member_string(out, "contract_version", "v1");
     json_key(out, "live");
     put_judgement(out, "live", "process_running", NULL, view->now_unix_ns);
     json_key(out, "ready");
@@ -635,12 +623,13 @@ int status_write_config(struct buffer *out, bool enabled, const char *path, cons
 {
     json_object_begin(out);
     if (!enabled) {
-        put_text(out, "error", "config_endpoint_disabled");
-        put_text(out, "message", "set FWDSCOPE_UNSAFE_EXPOSE_CONFIG=1 to enable /admin/v1/config");
+        json_member_string(out, "error", "config_endpoint_disabled");
+        json_member_string(out, "message",
+                           "set FWDSCOPE_UNSAFE_EXPOSE_CONFIG=1 to enable /admin/v1/config");
         json_object_end(out);
         return 403;
     }
-    put_text(out, "path", path);
+    json_member_string(out, "path", path);
     json_key(out, "raw_yaml");
     if (text != NULL) {
         json_bytes_string(out, text, text_bytes);
