@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The adapter never harms rsyslogd: killed, stopped, started by somebody else, without a region."""
+import array
+import contextlib
+import ctypes
 import fcntl
+import json
 import os
 import pathlib
 import resource
 import signal
 import subprocess
+import termios
 import time
 import unittest
 
 import daemon
+import otlp_rules
 from daemon import ADAPTER, Case, component
 from harness import Process, wait_until
 from otlp_rules import attributes
@@ -144,6 +150,66 @@ class NoRegion(Case):
             self.assert_one_line(process.errors(), "fwdscope-rsyslog", "--help")
 
 
+@contextlib.contextmanager
+def passing_for_rsyslogd():
+    """The adapter serves a parent of that name only."""
+    name = ctypes.create_string_buffer(16)
+    libc = ctypes.CDLL(None)
+    libc.prctl(16, name, 0, 0, 0)
+    libc.prctl(15, b"rsyslogd", 0, 0, 0)
+    try:
+        yield
+    finally:
+        libc.prctl(15, name, 0, 0, 0)
+
+
+class Losses(Case):
+    def adapter(self, mode):
+        process = Process([ADAPTER, mode, "--dir", self.dir], self.scratch, stdin=subprocess.PIPE)
+        self.addCleanup(process.abandon)
+        return process
+
+    def stats(self, generation):
+        stats = self.adapter("stats")
+        wait_until(lambda: list(pathlib.Path(self.dir).glob(f"rsyslog.{generation}.*.fwdscope")) and
+                   list(pathlib.Path(self.dir).glob("*.sock")), what="its region and socket")
+        return stats
+
+    def lost(self, generation):
+        """What the region of that generation counts as lost."""
+        path, = pathlib.Path(self.dir).glob(f"rsyslog.{generation}.*.fwdscope")
+        metrics = json.loads(self.run_command("dump", "-o", "json", path)[0])["metrics"]
+        values = [otlp_rules.number_of(point) for point in
+                  otlp_rules.points([metrics], "rsyslog.adapter.lost_records")]
+        return values[-1] if values else None
+
+    def test_told_at_once_and_once(self):
+        """Lost lines are counted without another line, and not again by the next `stats`."""
+        with passing_for_rsyslogd():
+            stats = self.stats(1)
+            log = self.adapter("log")
+            stats.signal(signal.SIGSTOP)
+            log.popen.stdin.write(b"".join(b"1700000000.5 6 tag: %d %s\n" % (i, b"x" * 1000)
+                                           for i in range(5000)))
+            log.popen.stdin.flush()
+            waiting = array.array("i", [1])
+            wait_until(lambda: fcntl.ioctl(log.popen.stdin, termios.FIONREAD, waiting) == 0 and
+                       waiting[0] == 0, what="all lines taken")
+            stats.signal(signal.SIGCONT)
+            wait_until(lambda: self.lost(1), what="the loss")
+            self.assertGreater(self.lost(1), 3000)
+            stats.kill()
+            self.stats(2)
+            log.popen.stdin.write(b"1700000000.5 6 tag: last\n" * 2)
+            log.popen.stdin.flush()
+            log.popen.stdin.close()
+            log.popen.stdin = None
+            log.wait(0)
+            path, = pathlib.Path(self.dir).glob("rsyslog.2.*.fwdscope")
+            wait_until(lambda: "last" in self.run_command("dump", path)[0], what="the last line")
+            self.assertEqual(self.lost(2), 0)
+
+
 class ShipProtocol(Case):
     """`ship` by hand: what it answers, what is in the file."""
 
@@ -183,6 +249,19 @@ class ShipProtocol(Case):
         self.assertEqual(self.say(ship, b"=alone"), "OK")
         self.end(ship)
         self.assertEqual(file.read_bytes(), whole + b"kept\nalone\n")
+
+    def test_a_line_that_is_too_long(self):
+        """It is cut, and answered once: rsyslogd would wait for ever, and so send it for ever."""
+        file = pathlib.Path(self.scratch, "shipped")
+        ship = self.ship(file)
+        self.assertEqual(self.say(ship, b"BEGIN"), "OK")
+        self.assertEqual(self.say(ship, b"=" + b"x" * 700000), "DEFER_COMMIT")
+        self.assertEqual(self.say(ship, b"=next"), "DEFER_COMMIT")
+        self.assertEqual(self.say(ship, b"COMMIT"), "OK")
+        cut, following = file.read_bytes().splitlines()
+        self.assertEqual((cut.strip(b"x"), len(cut), following), (b"", 262142, b"next"))
+        self.assertIn("a line was cut to 262142 bytes", ship.errors())
+        self.end(ship)
 
     def test_a_failed_transaction_leaves_nothing(self):
         """Room for a part of it: the limit on the size of files stands for a full disk."""

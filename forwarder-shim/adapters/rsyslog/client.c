@@ -19,6 +19,12 @@ static bool has_kept(const struct client *client)
     return client->begin < client->end;
 }
 
+/* Whether `stats` has not been told all yet. */
+static bool is_behind(const struct client *client)
+{
+    return has_kept(client) || client->lost > 0;
+}
+
 static uint64_t now_ms(void)
 {
     struct timespec now;
@@ -83,11 +89,14 @@ static bool is_connected(struct client *client)
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-/* One packet. False: not now. */
-static bool packet_send(struct client *client, const char *bytes, size_t count)
+/* One packet; it tells what was lost since the one before. False: not now. */
+static bool packet_send(struct client *client, char *bytes, size_t count)
 {
-    if (send(client->fd, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+    memcpy(bytes + offsetof(struct wire_record, lost), &client->lost, sizeof client->lost);
+    if (send(client->fd, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+        client->lost = 0;
         return true;
+    }
     if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
         close(client->fd); /* `stats` is gone; omprog starts it again */
         client->fd = -1;
@@ -104,8 +113,12 @@ void client_flush(struct client *client)
             return;
         client->begin += sizeof bytes + bytes;
     }
-    if (!has_kept(client))
-        client->begin = client->end = 0;
+    if (has_kept(client))
+        return;
+    client->begin = client->end = 0;
+    struct wire_record only_lost = {.magic = WIRE_MAGIC, .kind = WIRE_LOST};
+    if (client->lost > 0 && is_connected(client))
+        (void)packet_send(client, (char *)&only_lost, wire_bytes(&only_lost));
 }
 
 static void keep(struct client *client, const struct wire_record *record)
@@ -130,10 +143,9 @@ void client_put(struct client *client, struct wire_record *record)
     if (client->subject == 0)
         return;
     record->magic = WIRE_MAGIC;
-    record->lost = client->lost;
     client_flush(client);
     if (has_kept(client) || !is_connected(client) ||
-        !packet_send(client, (const char *)record, wire_bytes(record)))
+        !packet_send(client, (char *)record, wire_bytes(record)))
         keep(client, record);
 }
 
@@ -142,7 +154,7 @@ void client_run(struct client *client, struct lines *lines, lines_handler handle
     bool open = true;
     while (open) {
         struct pollfd wait = {.fd = lines->fd, .events = POLLIN};
-        if (poll(&wait, 1, has_kept(client) ? CONNECT_EVERY_MS : -1) > 0)
+        if (poll(&wait, 1, is_behind(client) ? CONNECT_EVERY_MS : -1) > 0)
             open = lines_read(lines, handler, context);
         client_flush(client);
     }
@@ -152,7 +164,7 @@ void client_close(struct client *client, unsigned ms)
 {
     const uint64_t deadline = now_ms() + ms;
     client_flush(client);
-    while (has_kept(client) && now_ms() < deadline) {
+    while (is_behind(client) && now_ms() < deadline) {
         struct pollfd wait = {.fd = client->fd, .events = POLLOUT};
         (void)poll(&wait, client->fd >= 0, 10);
         client_flush(client);

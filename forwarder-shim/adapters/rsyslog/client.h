@@ -18,7 +18,7 @@ struct client {
     int subject;     /* pid of rsyslogd; 0: everything is dropped */
     int fd;          /* -1: not connected */
     uint64_t tried_ms;
-    uint64_t lost;
+    uint64_t lost; /* records, since the last packet */
     size_t begin, end; /* of the records that are kept: each a size_t and its bytes */
     char kept[CLIENT_KEPT_BYTES];
 };

@@ -26,7 +26,9 @@ static void hand_out(struct lines *lines, lines_handler handler, void *context)
 bool lines_read(struct lines *lines, lines_handler handler, void *context)
 {
     if (lines->used == sizeof lines->bytes) {
-        lines->overlong += !lines->skipping;
+        lines->bytes[sizeof lines->bytes - 1] = '\0';
+        if (!lines->skipping)
+            handler(context, lines->bytes, sizeof lines->bytes - 1);
         lines->skipping = true;
         lines->used = 0;
     }

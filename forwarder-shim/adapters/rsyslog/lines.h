@@ -5,20 +5,18 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
-enum { LINES_BYTES = 256 << 10 }; /* a longer line is left out and counted */
+enum { LINES_BYTES = 256 << 10 }; /* with the NUL; of a longer line the rest is left out */
 
 struct lines {
     int fd;
     size_t used;
-    bool skipping; /* inside a line that is too long */
-    uint64_t overlong;
+    bool skipping; /* behind the part of a line that was handed out */
     char bytes[LINES_BYTES];
 };
 
-/* Called with each line: text[0..bytes) without its newline, in whose place text[bytes] is NUL. The
- * handler may change all of these. */
+/* Called once with each line: text[0..bytes) without its newline, in whose place text[bytes] is NUL.
+ * The handler may change all of these. A line of LINES_BYTES - 1 was cut. */
 typedef void (*lines_handler)(void *context, char *text, size_t bytes);
 
 /* One read() and the lines that it completes. False: the other end is closed, or read failed. Blocks

@@ -129,9 +129,7 @@ static bool record_check(struct wire_record *record, size_t bytes)
 static void take_record(struct server *server, struct server_client *client)
 {
     const struct wire_record *record = &server->record;
-    if (record->lost > client->lost)
-        fwdscope_counter_add(server->lost_records, record->lost - client->lost);
-    client->lost = record->lost;
+    fwdscope_counter_add(server->lost_records, record->lost);
     if (record->kind == WIRE_LOG)
         take_log(record);
     else if (record->kind == WIRE_BEGIN)
@@ -193,6 +191,7 @@ static void accept_all(struct server *server)
             *client = (struct server_client){.fd = fd, .used = true};
         else
             close(fd);
+        server->met = true;
     }
 }
 
@@ -301,7 +300,7 @@ void server_drain(struct server *server, unsigned ms)
     for (uint64_t now = now_ms(); now < deadline; now = now_ms()) {
         struct pollfd set[SERVER_CLIENTS_MAX + 1];
         const size_t count = server_poll_set(server, set);
-        if (count <= 1)
+        if (count == 0 || (count == 1 && server->met))
             return; /* nobody but the listener */
         (void)poll(set, count, (int)(deadline - now));
         server_serve(server);

@@ -21,11 +21,11 @@ struct server_client {
     bool has_span; /* a transaction is on its way */
     char name[WIRE_NAME_BYTES];
     fwdscope_span span;
-    uint64_t lost; /* as it told last */
 };
 
 struct server {
-    int fd; /* -1: not listening */
+    int fd;   /* -1: not listening */
+    bool met; /* a client came since it listens */
     char path[128];
     fwdscope_pipeline pipeline;
     fwdscope_counter lost_records;
@@ -45,7 +45,8 @@ size_t server_poll_set(const struct server *server, struct pollfd *set);
 /* Accepts and reads whatever there is now. */
 void server_serve(struct server *server);
 
-/* Serves until every client has hung up, at most `ms` milliseconds: their last words. */
+/* Serves until every client has hung up, at most `ms` milliseconds: their last words. rsyslogd may
+ * start a client only as it ends, so one that never came is waited for as long. */
 void server_drain(struct server *server, unsigned ms);
 
 void server_close(struct server *server);

@@ -133,6 +133,8 @@ static void begin(struct ship *ship)
 /* `line` is writable and ends with NUL in place of its newline. */
 static void add(struct ship *ship, char *line, size_t bytes)
 {
+    if (bytes == LINES_BYTES - 2) /* the mark was there too */
+        fprintf(stderr, "fwdscope-rsyslog ship: a line was cut to %zu bytes\n", bytes);
     line[bytes] = '\n';
     bytes_write(ship, line, bytes + 1);
     ship->rows++;

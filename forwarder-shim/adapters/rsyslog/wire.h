@@ -17,6 +17,7 @@ enum wire_kind {
     WIRE_LOG = 1,   /* a line of rsyslog's own: name is its tag */
     WIRE_BEGIN = 2, /* a transaction began: name is the output's */
     WIRE_END = 3,   /* it was committed, or failed and text says why */
+    WIRE_LOST = 4,  /* nothing but what was lost */
 };
 
 struct wire_record {
@@ -27,7 +28,7 @@ struct wire_record {
     uint64_t time_unix_ns;  /* log: of the line; begin: the beginning; end: the end */
     uint64_t start_unix_ns; /* end: the beginning, in case that record was lost */
     uint64_t rows, bytes;   /* end */
-    uint64_t lost;          /* records that this sender could not pass on, so far */
+    uint64_t lost;          /* records that this sender could not pass on since its last packet */
     uint32_t text_bytes;
     uint32_t text_original_bytes; /* more than text_bytes: it was cut */
     char name[WIRE_NAME_BYTES];   /* NUL terminated */
