@@ -205,22 +205,26 @@ void fwdscope_heartbeat(void)
     shim_leave();
 }
 
-void fwdscope_signal_mark(int number, uint64_t address, uint64_t thread_id)
+bool fwdscope_signal_mark(int number, uint64_t address, uint64_t thread_id)
 {
     struct shim *shim = shim_current();
     uint64_t none = 0;
     if (shim == NULL)
-        return;
+        return false;
     fws_word *mark = &shim->header[FWS_H_SIGNAL];
     fws_word *owner = &shim->header[FWS_H_SIGNAL_THREAD];
     if (number == 0) {
-        if (fws_peek(owner) == thread_id)
+        const bool own = fws_peek(mark) != 0 && fws_peek(owner) == thread_id;
+        if (own)
             fws_put(mark, 0);
-    } else if (fws_claim(mark, &none, (uint64_t)number)) { /* the first is the cause */
-        fws_put(&shim->header[FWS_H_SIGNAL_ADDRESS], address);
-        /* Release: who sees the thread sees the address. PAIRS WITH the snapshot. */
-        fws_publish(owner, thread_id);
+        return own;
     }
+    if (!fws_claim(mark, &none, (uint64_t)number))
+        return false; /* the first is the cause */
+    fws_put(&shim->header[FWS_H_SIGNAL_ADDRESS], address);
+    /* Release: who sees the thread sees the address. PAIRS WITH the snapshot. */
+    fws_publish(owner, thread_id);
+    return true;
 }
 
 bool fwdscope_is_on(void)

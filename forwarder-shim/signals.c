@@ -49,14 +49,32 @@ static void end_by_default(int number, siginfo_t *info)
         (void)syscall(SYS_tgkill, getpid(), (pid_t)thread_id(), number);
 }
 
+/* Whether the kernel would have passed the signal over: the first process of a pid namespace ends
+ * only of its own faults, and abort() finds its way. */
+static bool is_passed_over(int number, const siginfo_t *info)
+{
+    return getpid() == 1 && info->si_code <= 0 && !(number == SIGABRT && info->si_code == SI_TKILL);
+}
+
+/* Whether the instruction that was interrupted faults again. */
+static bool is_fault(int number, const siginfo_t *info)
+{
+    return info->si_code > 0 &&
+           (number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE);
+}
+
 /* Whether the process still ends of the signal although the forwarder's handler returned: it
- * restored the default action, or abort() goes on. */
+ * restored the default action and meets it again, by the fault or by raise(); or abort() goes on.
+ */
 static bool is_still_fatal(int number, const siginfo_t *info)
 {
     struct sigaction now;
-    if (number == SIGABRT && info->si_code <= 0 && info->si_pid == getpid())
+    sigset_t pending;
+    if (number == SIGABRT && info->si_code == SI_TKILL && info->si_pid == getpid())
         return true;
-    return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_DFL;
+    if (sigaction(number, NULL, &now) != 0 || now.sa_handler != SIG_DFL)
+        return false;
+    return is_fault(number, info) || (sigpending(&pending) == 0 && sigismember(&pending, number));
 }
 
 static void on_fatal(int number, siginfo_t *info, void *context)
@@ -65,10 +83,13 @@ static void on_fatal(int number, siginfo_t *info, void *context)
     size_t i = 0;
     while (caught[i] != number)
         i++;
-    fwdscope_signal_mark(number, fault_address(number, info), thread_id());
+    const bool by_default = previous[i].sa_handler == SIG_DFL;
+    if (by_default && is_passed_over(number, info))
+        return;
+    const bool noted = fwdscope_signal_mark(number, fault_address(number, info), thread_id());
     last_words();
     errno = saved;
-    if (previous[i].sa_handler == SIG_DFL) {
+    if (by_default) {
         end_by_default(number, info);
         errno = saved;
         return;
@@ -79,8 +100,9 @@ static void on_fatal(int number, siginfo_t *info, void *context)
         previous[i].sa_handler(number);
     const int theirs = errno;
     last_words(); /* what their handler wrote */
-    if (!is_still_fatal(number, info))
-        fwdscope_signal_mark(0, FWDSCOPE_NO_ADDRESS, thread_id());
+    /* What an outer handler noted, in the middle of which this signal came, stays. */
+    if (noted && !is_still_fatal(number, info))
+        (void)fwdscope_signal_mark(0, FWDSCOPE_NO_ADDRESS, thread_id());
     errno = theirs;
 }
 

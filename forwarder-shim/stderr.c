@@ -78,18 +78,27 @@ static bool is_file(int fd, struct file_key key)
     return now.device == key.device && now.inode == key.inode;
 }
 
-/* Puts `fd` in the place of standard error, with the flag that tells whether exec closes it. */
-static bool stderr_put(int fd)
+/* Puts `fd` in the place of `at`, with the flag that tells whether exec closes it. */
+static bool descriptor_put(int fd, int at)
 {
-    const int flags = fcntl(STDERR_FILENO, F_GETFD);
-    return flags >= 0 && dup3(fd, STDERR_FILENO, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0) >= 0;
+    const int flags = fcntl(at, F_GETFD);
+    return flags >= 0 && dup3(fd, at, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0) >= 0;
 }
 
-/* Gives standard error back, unless the forwarder put something else there. */
+/* Gives standard error back, and standard output where the forwarder made it the same; not what it
+ * put something else at. If it closed the original, they lead nowhere: a pipe that nobody reads
+ * would end the forwarder by SIGPIPE. */
 static void stderr_restore(void)
 {
-    if (is_file(STDERR_FILENO, capture.pipe_key) && is_file(capture.original, capture.original_key))
-        (void)stderr_put(capture.original);
+    const bool there = is_file(capture.original, capture.original_key);
+    for (int at = STDOUT_FILENO; at <= STDERR_FILENO; at++) {
+        if (!is_file(at, capture.pipe_key))
+            continue;
+        const int to = there ? capture.original : open("/dev/null", O_WRONLY | O_CLOEXEC);
+        (void)descriptor_put(to, at);
+        if (!there && to >= 0)
+            (void)close(to);
+    }
 }
 
 static void file_close(int fd, struct file_key key)
@@ -359,30 +368,37 @@ static bool stderr_replace(int writing)
     capture.original_key = file_key(capture.original);
     /* Who does not want to wait for standard error does not wait for the pipe either. */
     if (flags < 0 || ((flags & O_NONBLOCK) != 0 && fcntl(writing, F_SETFL, O_NONBLOCK) != 0) ||
-        !stderr_put(writing))
+        !descriptor_put(writing, STDERR_FILENO))
         return false;
     atomic_store(&capture.on, true);
     return thread_start();
 }
 
+static bool capture_begin(void)
+{
+    bool captured = false;
+    int writing;
+    capture.original = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (capture.original < 0)
+        return false;
+    if (pipe_make(&writing)) {
+        captured = stderr_replace(writing);
+        (void)close(writing);
+    } else {
+        capture.reading = -1;
+    }
+    if (!captured)
+        capture_end();
+    return captured;
+}
+
 bool fwdscope_stderr_capture(void)
 {
     const int saved = errno;
-    bool captured = false;
-    int writing;
-    if (!fwdscope_is_on() || atomic_load(&capture.on) || !process_prepare())
-        return atomic_load(&capture.on);
-    capture.original = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (capture.original >= 0) {
-        if (pipe_make(&writing)) {
-            captured = stderr_replace(writing);
-            (void)close(writing);
-        } else {
-            capture.reading = -1;
-        }
-        if (!captured)
-            capture_end();
-    }
+    /* Released while a child still has the pipe, it is on and yet nothing is captured. */
+    const bool captured = atomic_load(&capture.on)
+                              ? is_file(STDERR_FILENO, capture.pipe_key)
+                              : fwdscope_is_on() && process_prepare() && capture_begin();
     errno = saved;
     return captured;
 }

@@ -178,10 +178,11 @@ FWDSCOPE_API void fwdscope_heartbeat(void);
 /*
  * Notes a fatal signal in the region, for forwarders with a crash handler of their own: its number,
  * the address that it is about, and the kernel's id of the thread. The first one noted stays.
- * Number 0 takes back what that thread noted: it was not fatal after all.
+ * Number 0 takes back what that thread noted: it was not fatal after all. True: noted, or taken
+ * back.
  */
 #define FWDSCOPE_NO_ADDRESS UINT64_MAX /* somebody sent the signal */
-FWDSCOPE_API void fwdscope_signal_mark(int number, uint64_t address, uint64_t thread);
+FWDSCOPE_API bool fwdscope_signal_mark(int number, uint64_t address, uint64_t thread);
 
 /*
  * Catches SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP and SIGSYS, where they are not ignored:
@@ -215,10 +216,11 @@ FWDSCOPE_API bool fwdscope_fatal_signals_catch(void);
  *   - Descriptor 2 is no terminal any more. Lines of more than 4 KiB from several threads at once
  *     may mix, as on any pipe. Children made by fork() have the original; those of posix_spawn(),
  *     system() and popen() have the pipe, are captured too, and lose it with the process.
- *   - Call it after daemonising, and do not close descriptors that are not yours afterwards.
+ *   - Call it after daemonising, and do not close descriptors that are not yours afterwards: with
+ *     the original closed, standard error leads nowhere.
  *
- * True: captured. False, and nothing has changed: the shim is off, or there is no standard error,
- * descriptor, memory or thread for it. Not from a signal handler.
+ * True: captured. False, and nothing has changed: the shim is off, there is no standard error,
+ * descriptor, memory or thread for it, or it was released and a child still holds the pipe. Not from a signal handler.
  */
 FWDSCOPE_API bool fwdscope_stderr_capture(void);
 

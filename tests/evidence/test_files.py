@@ -3,6 +3,7 @@
 """A dead region as the three files that OTLP readers take: each line judged by another parser."""
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import unittest
@@ -123,6 +124,18 @@ class Files(Case):
         said, errors = self.write(path, RUNTIME)
         self.assert_one_line(errors, self.out, "No space left on device")
         self.assertEqual(said, "")
+        self.assertEqual(os.listdir(self.out), [])
+
+    def test_a_limit_on_the_size_of_files(self):
+        """An error like any other, not a signal that leaves parts."""
+        path = self.dead(2000)
+        os.mkdir(self.out)
+        done = subprocess.run(
+            [harness.FWDSCOPE, "dump", "-o", "otlp", "--output-dir", self.out, path],
+            capture_output=True, text=True, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+        self.assertEqual(done.returncode, RUNTIME, done.stderr)
+        self.assert_one_line(done.stderr, self.out, "File too large")
         self.assertEqual(os.listdir(self.out), [])
 
     def test_not_writable(self):

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fatal signals: noted in the region, and then exactly what would have been without us."""
 import os
+import re
 import signal
+import subprocess
+import tempfile
 import unittest
 
-from evidence import CHECKED, Case, Victim
+from evidence import CHECKED, PLAIN, Case, Victim
 
 FAULTS = {"segv": "SIGSEGV", "bus": "SIGBUS", "ill": "SIGILL", "fpe": "SIGFPE", "trap": "SIGTRAP",
           "abort": "SIGABRT", "sys": "SIGSYS"}
@@ -100,6 +103,38 @@ class Signals(Case):
             self.assertEqual(writer["state"], "exited")
             self.assertIn(reason, writer["reason"])
             self.assertNotIn("signal", writer)
+
+    def test_survived_with_the_default_restored(self):
+        """SA_RESETHAND takes the handler away; a signal that was sent does not come again."""
+        victim, writer, said = self.compared("--handler", "once", "raise", int(signal.SIGSEGV))
+        self.assertEqual((victim.status, len(said)), (0, 1))
+        self.assertEqual(writer["state"], "exited")
+        self.assertNotIn("signal", writer)
+
+    def test_survived_within_a_fatal_one(self):
+        """A crash handler that meets another signal and survives that: the first is the cause."""
+        victim, writer, said = self.compared("--handler", "nests", "abort")
+        self.assertEqual(len(said), 1)
+        self.assert_noted(writer, victim, "SIGABRT")
+
+    @unittest.skipIf(os.geteuid() != 0, "skipped: making a pid namespace needs root")
+    def test_first_process_of_a_pid_namespace(self):
+        """The kernel passes over what is sent to it; a fault of its own and abort() end it."""
+        for mode, name in ((["raise", int(signal.SIGSEGV)], None), (["segv"], "SIGSEGV"),
+                           (["abort"], "SIGABRT")):
+            statuses, out = [], None
+            for options in ([], ["--catch"]):
+                directory = tempfile.mkdtemp(dir=self.scratch)
+                # Between: ends of pid 1 are told by its parent's exit code.
+                done = subprocess.run(
+                    ["unshare", "--pid", "--fork", "--kill-child", PLAIN, "--dir", directory,
+                     *options, *map(str, mode)], capture_output=True, text=True, check=False)
+                statuses.append(done.returncode)
+                out = done.stdout
+            self.assertEqual(*statuses, mode)
+            writer = self.writer(re.search("^on (.*)$", out, re.M)[1])
+            self.assertEqual(writer["state"], "crashed" if name else "exited", mode)
+            self.assertEqual(writer.get("signal_name"), name, mode)
 
     def test_ignored(self):
         victim, writer, _ = self.compared("--handler", "ignored", "raise", int(signal.SIGTRAP))

@@ -172,6 +172,23 @@ class Stderr(Case):
                          [b"from a forked child", b"from a spawned child"])
         self.assertEqual(self.captured(victim.region), ["from a spawned child"])
 
+    def test_descriptors_closed(self):
+        """A host that closes all descriptors has no broken pipe for a standard error."""
+        victim = self.ended("--capture", "lose")
+        self.assertEqual(victim.status, 0)
+
+    def test_standard_output_made_the_same(self):
+        victim = self.ended("--capture", "join")
+        self.assertEqual(victim.status, 0)
+        self.assertEqual(victim.errors(), b"from a forked child\nreleased\n")
+
+    def test_captured_is_what_it_says(self):
+        """Not while a child still holds the pipe of a capture that was released."""
+        victim = Victim(self, "--capture", "again")
+        victim.await_word("again")
+        victim.wait()
+        self.assertEqual(victim.word("again"), "0 pipe 0")
+
     def test_exec(self):
         """Released, the same process goes on as another program with its own standard error."""
         victim = self.ended("--capture", "lines-exec", 10)

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,6 +79,14 @@ static void handler_marks(int number, siginfo_t *info, void *context)
     (void)signal(number, SIG_DFL);
 }
 
+/* Meets a signal that another handler survives, and ends by the first all the same. */
+static void handler_nests(int number)
+{
+    (void)raise(SIGTRAP);
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
 static void handler_recovers(int number, siginfo_t *info, void *context)
 {
     (void)context;
@@ -116,9 +125,17 @@ static void handlers_install(const char *kind)
     } else if (strcmp(kind, "ignored") == 0) {
         action.sa_handler = SIG_IGN;
     }
+    if (strcmp(kind, "nests") == 0) {
+        action.sa_flags = 0;
+        action.sa_handler = handler_plain;
+    }
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (numbers[i] == SIGABRT && strcmp(kind, "nests") == 0)
+            action.sa_handler = handler_nests;
         if (sigaction(numbers[i], &action, NULL) != 0)
             die("sigaction");
+        if (numbers[i] == SIGABRT && strcmp(kind, "nests") == 0)
+            action.sa_handler = handler_plain;
     }
 }
 
@@ -294,6 +311,50 @@ static void children_write(void)
     (void)waitpid(child, NULL, 0);
 }
 
+static bool is_pipe(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* A host that closes what it does not know: whether it can go on writing to standard error. */
+static void descriptors_lose(void)
+{
+    closefrom(STDERR_FILENO + 1);
+    dprintf(STDERR_FILENO, "wakes the thread\n");
+    while (is_pipe(STDERR_FILENO))
+        usleep(1000);
+    dprintf(STDERR_FILENO, "into nothing\n");
+}
+
+/* Standard output made the same as a captured standard error: a child has the original of both. */
+static void outputs_join(void)
+{
+    int status = -1;
+    if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        die("dup2");
+    const pid_t child = fork();
+    if (child == 0) {
+        dprintf(STDOUT_FILENO, "from a forked child\n");
+        _exit(is_pipe(STDOUT_FILENO) || is_pipe(STDERR_FILENO));
+    }
+    (void)waitpid(child, &status, 0);
+    fwdscope_stderr_release();
+    dprintf(STDOUT_FILENO, "released\n");
+    exit(status != 0 || is_pipe(STDOUT_FILENO) || is_pipe(STDERR_FILENO));
+}
+
+/* Captured once more, while a child that outlives the first capture has its pipe. */
+static void capture_again(void)
+{
+    char *const arguments[] = {(char *)"cat", NULL};
+    pid_t child;
+    if (posix_spawn(&child, "/bin/cat", NULL, NULL, arguments, environ) != 0)
+        die("posix_spawn");
+    fwdscope_stderr_release();
+    dprintf(STDOUT_FILENO, "again %d pipe %d\n", fwdscope_stderr_capture(), is_pipe(STDERR_FILENO));
+}
+
 /* ---- main -------------------------------------------------------------------------------------
  */
 
@@ -315,11 +376,13 @@ static void run(const char *mode, unsigned long number)
     static const struct {
         const char *name;
         void (*end)(void);
-    } ends[] = {{"segv", end_segv},     {"bus", end_bus},
-                {"ill", end_ill},       {"fpe", end_fpe},
-                {"trap", end_trap},     {"abort", abort},
-                {"sys", end_sys},       {"oom", end_oom},
-                {"mixed", lines_mixed}, {"children", children_write}};
+    } ends[] = {{"segv", end_segv},         {"bus", end_bus},
+                {"ill", end_ill},           {"fpe", end_fpe},
+                {"trap", end_trap},         {"abort", abort},
+                {"sys", end_sys},           {"oom", end_oom},
+                {"mixed", lines_mixed},     {"children", children_write},
+                {"lose", descriptors_lose}, {"join", outputs_join},
+                {"again", capture_again}};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         if (strcmp(mode, ends[i].name) == 0)
             ends[i].end();
