@@ -13,8 +13,8 @@ DEPLOY = ROOT / "sidecar" / "deploy"
 # Volume types that the restricted Pod Security Standard allows.
 RESTRICTED_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral",
                       "persistentVolumeClaim", "projected", "secret"}
-PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
-PROBE_PATHS = {"startupProbe": {"/live"}, "livenessProbe": {"/live"},
+PROBES = ("livenessProbe", "readinessProbe")
+PROBE_PATHS = {"livenessProbe": {"/live"},
                "readinessProbe": {"/live", "/ready"}}
 STANDARD_VARIABLES = {"OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"}
 REFERENCE = re.compile(r"\$\(([A-Za-z0-9_]+)\)")
@@ -121,6 +121,8 @@ def probing(kind, spec):
     listen = arguments[arguments.index("--probe-listen") + 1] if has_listener else ""
     if not listen.startswith("0.0.0.0:"):
         yield "no probe listener that a kubelet reaches"
+    if "startupProbe" in side:
+        yield "a startupProbe: the forwarder would wait for it"
     for probe in PROBES:
         if probe not in side:
             if probe != "readinessProbe":

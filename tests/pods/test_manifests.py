@@ -46,7 +46,7 @@ class Shipped(unittest.TestCase):
         for field in ("volumes", "securityContext", "automountServiceAccountToken"):
             self.assertEqual(native[field], plain[field])
         host = container(pod_of(load("daemonset.yaml"))[1], "fwdscope")
-        for field in ("image", "args", "securityContext", "volumeMounts", *manifests.PROBES[:2]):
+        for field in ("image", "args", "securityContext", "volumeMounts", "livenessProbe"):
             self.assertEqual(host[field], first[field])
 
     def test_namespaces_enforce_what_holds(self):
@@ -133,8 +133,9 @@ BREACHES = [
     (lambda s: at(s, "fwdscope", "args").append("--listn"), "no option of serve"),
     (lambda s: at(s, "fwdscope", "args").append("--insecure-bind"), "leaves loopback"),
     (lambda s: at(s, "fwdscope", "livenessProbe", "httpGet").update(path="/ready"), "asks /ready"),
-    (lambda s: at(s, "fwdscope", "startupProbe", "httpGet").update(port=9090), "dials 9090"),
-    (lambda s: at(s, "fwdscope").pop("startupProbe"), "no startupProbe"),
+    (lambda s: at(s, "fwdscope", "livenessProbe", "httpGet").update(port=9090), "dials 9090"),
+    (lambda s: at(s, "fwdscope").pop("livenessProbe"), "no livenessProbe"),
+    (lambda s: at(s, "fwdscope").update(startupProbe={}), "a startupProbe"),
     (lambda s: at(s, "fwdscope").update(image="localhost/fwdscope:0"), "image of version"),
     (lambda s: at(s, "forwarder").update(image="docker.io/other:" + VERSION), "image docker.io"),
     (lambda s: at(s, "fwdscope").pop("resources"), "requests are"),
