@@ -121,7 +121,7 @@ static void directory_take(void *arg, const char *dir)
                     : error == ENOENT ? ATTACH_NOT_FOUND
                                       : ATTACH_FAILED;
     snprintf(entry->identity.path, sizeof entry->identity.path, "%s", dir);
-    snprintf(entry->why, sizeof entry->why, "%s: %s", dir, strerror(error));
+    snprintf(entry->why, sizeof entry->why, "%s: %s", dir, region_find_error(error));
 }
 
 /* A directory that a shim may have chosen. It need not be there. */

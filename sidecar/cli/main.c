@@ -5,6 +5,7 @@
 #include "snapshot.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +54,7 @@ int main(int argc, char **argv)
                     {"check", check_main},
                     {"list", list_main}};
 
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of write() */
     if (argc < 2)
         return cli_usage_error("", "no command given");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {

@@ -511,7 +511,7 @@ void http_stop(struct http **http_pointer)
             close(listener->socket.fd);
         }
         if (listener->bound) {
-            unlink(listener->socket.address);
+            listen_unlink_unix(&listener->socket);
         }
     }
     if (http->null_fd >= 0) {

@@ -10,12 +10,15 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BACKLOG = 128, PORT_DIGITS_MAX = 5, PORT_MAX = 65535, UNIX_MODE = 0660 };
+enum { LOCK_TRIES = 50, LOCK_PAUSE_MS = 10 };
 
 struct target {
     struct sockaddr_storage address;
@@ -205,6 +208,57 @@ static bool unix_clear(const struct sockaddr_un *address, char *why, size_t cap)
     return true;
 }
 
+/* Locks the directory of a path, so that of two that start at once neither takes the other's new
+ * socket for a stale one. For a moment only: a lock that somebody else holds stops nobody. -1: not
+ * locked. The caller closes it. */
+static int directory_lock(const char *path)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000};
+    char dir[LISTEN_PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    const size_t bytes = slash != NULL ? (size_t)(slash - path) + 1 : 0;
+    memcpy(dir, path, bytes);
+    dir[bytes] = '\0';
+    const int fd = open(bytes != 0 ? dir : ".", O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    for (int i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        nanosleep(&pause, NULL);
+    }
+    return fd;
+}
+
+/* The directory is locked. */
+static bool unix_bind(const struct sockaddr_un *address, struct listen_socket *out, char *why,
+                      size_t cap)
+{
+    struct stat st;
+    if (!unix_clear(address, why, cap)) {
+        return false;
+    }
+    const char *path = address->sun_path;
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* The mode comes with the name, so that nobody can connect in between. No other thread of this
+     * process makes files. */
+    const mode_t mask = umask((mode_t)~UNIX_MODE & 0777);
+    const bool bound = fd >= 0 && bind(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    const int error = errno;
+    umask(mask);
+    errno = error;
+    if (!bound || listen(fd, BACKLOG) != 0 || lstat(path, &st) != 0) {
+        snprintf(why, cap, "cannot listen on --unix %s: %s", path, strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return false;
+    }
+    *out = (struct listen_socket){.fd = fd,
+                                  .loopback = true,
+                                  .host = "localhost",
+                                  .device = (uint64_t)st.st_dev,
+                                  .inode = (uint64_t)st.st_ino};
+    snprintf(out->address, sizeof out->address, "%s", path);
+    return true;
+}
+
 bool listen_open_unix(const char *path, struct listen_socket *out, char *why, size_t cap)
 {
     struct sockaddr_un address;
@@ -213,27 +267,25 @@ bool listen_open_unix(const char *path, struct listen_socket *out, char *why, si
                  sizeof address.sun_path - 1);
         return false;
     }
-    if (!unix_clear(&address, why, cap)) {
-        return false;
+    const int lock = directory_lock(path);
+    const bool bound = unix_bind(&address, out, why, cap);
+    if (lock >= 0) {
+        close(lock);
     }
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    /* The mode comes with the name, so that nobody can connect in between. No other thread of this
-     * process makes files. */
-    const mode_t mask = umask((mode_t)~UNIX_MODE & 0777);
-    const bool bound = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
-    const int error = errno;
-    umask(mask);
-    errno = error;
-    if (!bound || listen(fd, BACKLOG) != 0) {
-        snprintf(why, cap, "cannot listen on --unix %s: %s", path, strerror(errno));
-        if (fd >= 0) {
-            close(fd);
-        }
-        return false;
+    return bound;
+}
+
+void listen_unlink_unix(const struct listen_socket *socket)
+{
+    struct stat st;
+    const int lock = directory_lock(socket->address);
+    if (lstat(socket->address, &st) == 0 && (uint64_t)st.st_dev == socket->device &&
+        (uint64_t)st.st_ino == socket->inode) {
+        unlink(socket->address);
     }
-    *out = (struct listen_socket){.fd = fd, .loopback = true, .host = "localhost"};
-    snprintf(out->address, sizeof out->address, "%s", path);
-    return true;
+    if (lock >= 0) {
+        close(lock);
+    }
 }
 
 /* ---- handed over ----------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { LISTEN_NAME_BYTES = 80, LISTEN_PATH_BYTES = 128 };
 
@@ -14,6 +15,7 @@ struct listen_socket {
     bool loopback; /* only this machine reaches it: a loopback address or a unix socket */
     char host[LISTEN_NAME_BYTES];     /* as it stands in a Host header: 127.0.0.1 or [::1] */
     char address[LISTEN_PATH_BYTES]; /* host:port as bound, or the path of a unix socket */
+    uint64_t device, inode;          /* of a unix socket that was bound here */
 };
 
 /* Binds and listens on where = ADDR:PORT, [V6]:PORT or localhost:PORT; flag names the option in
@@ -24,6 +26,9 @@ bool listen_open(const char *where, const char *flag, struct listen_socket *out,
 /* The same on a unix socket at path, mode 0660. One that nobody listens on any more is replaced; a
  * file of another kind is not. */
 bool listen_open_unix(const char *path, struct listen_socket *out, char *why, size_t cap);
+
+/* Removes the path of a unix socket that was bound here, unless another stands there by now. */
+void listen_unlink_unix(const struct listen_socket *socket);
 
 /* Takes a listening stream socket that the process was started with. */
 bool listen_take(int fd, struct listen_socket *out, char *why, size_t cap);

@@ -101,16 +101,41 @@ static bool life_is_dead(const struct life *life)
     return life->verdict.state == WRITER_EXITED || life->verdict.state == WRITER_CRASHED;
 }
 
-/* Gives up the oldest dead life. False: all of them live. What points to it is settled anew in the
+/* The order of the directories that regions are in. Who may write into one is whose word counts
+ * there, and nowhere else: all else in a region is whatever its writer says. */
+static int places_compare(const struct life *x, const struct life *y)
+{
+    const char *a = x->identity->path, *b = y->identity->path;
+    const char *const a_end = strrchr(a, '/'), *const b_end = strrchr(b, '/');
+    const size_t m = a_end != NULL ? (size_t)(a_end - a) : 0;
+    const size_t n = b_end != NULL ? (size_t)(b_end - b) : 0;
+    const int order = memcmp(a, b, m < n ? m : n);
+    return order != 0 ? order : (m > n) - (m < n);
+}
+
+static size_t place_count(const struct fleet *fleet, const struct life *life)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        count += places_compare(fleet->lives[i], life) == 0;
+    return count;
+}
+
+/* Gives up the oldest dead life of the directory that has the most lives: a directory that is
+ * filled with them costs its own. False: all of them live. What points to it is settled anew in the
  * same tick. */
 static bool fleet_drop_oldest(struct fleet *fleet)
 {
-    size_t oldest = fleet->count;
+    size_t oldest = fleet->count, most = 0;
     for (size_t i = 0; i < fleet->count; i++) {
-        if (life_is_dead(fleet->lives[i]) &&
-            (oldest == fleet->count || fleet->lives[i]->identity->created_unix_ns <
-                                           fleet->lives[oldest]->identity->created_unix_ns))
+        const struct life *life = fleet->lives[i];
+        const size_t here = life_is_dead(life) ? place_count(fleet, life) : 0;
+        if (here > most ||
+            (here > 0 && here == most &&
+             life->identity->created_unix_ns < fleet->lives[oldest]->identity->created_unix_ns)) {
             oldest = i;
+            most = here;
+        }
     }
     if (oldest == fleet->count)
         return false;
@@ -184,8 +209,7 @@ static void fleet_attach(void *arg, const char *path, pid_t pid, bool writes)
     const uint64_t key = region_file_key(path);
     if (key != 0 && fleet_knows(fleet, key))
         return;
-    const bool dead = region_is_dead(path);
-    if (dead && fleet->opened_bytes > FLEET_OPENED_BYTES_MAX)
+    if (fleet->opened_bytes > FLEET_OPENED_BYTES_MAX && region_is_dead(path))
         return; /* the next scan is soon enough for evidence */
     struct life *life = life_open(path, &fleet->options, &result, why, sizeof why);
     if (life != NULL && region_file_key(path) != key) {
@@ -202,7 +226,7 @@ static void fleet_attach(void *arg, const char *path, pid_t pid, bool writes)
         trouble_note(fleet, TROUBLE_NONE, path, why);
     } else if (life != NULL) {
         life->file_key = key;
-        if (dead) /* what is mapped may soon be remembered too */
+        if (region_is_dead(path)) /* what is mapped may soon be remembered too */
             fleet->opened_bytes += life_bytes(life) + region_mapped_bytes(life->region);
         fleet->lives[fleet->count++] = life;
         if (fleet->silent)
@@ -222,15 +246,27 @@ static void directory_scan(struct fleet *fleet)
     if (error == 0 || error == ENOENT)
         return;
     char why[512];
-    snprintf(why, sizeof why, "%s: %s%s", fleet->target.dir, strerror(error),
+    snprintf(why, sizeof why, "%s: %s%s", fleet->target.dir, region_find_error(error),
              error == EACCES ? ": let the sidecar's user or group read it" : "");
     trouble_note(fleet, error == EACCES ? TROUBLE_DENIED : TROUBLE_NONE, fleet->target.dir, why);
+}
+
+/* Of what a user's directory is filled with, only so much is looked at: it must not cost the others
+ * the time of this process. */
+static void user_region_attach(void *arg, const char *path, pid_t pid, bool writes)
+{
+    struct fleet *fleet = arg;
+    if (fleet->refused - fleet->refused_before < FLEET_USER_REFUSED_MAX)
+        fleet_attach(fleet, path, pid, writes);
+    else
+        fleet->refused++;
 }
 
 static void user_directory_scan(void *arg, const char *dir)
 {
     struct fleet *fleet = arg;
-    (void)region_find_in_directory(dir, fleet_attach, fleet);
+    fleet->refused_before = fleet->refused;
+    (void)region_find_in_directory(dir, user_region_attach, fleet);
 }
 
 /* While a region of the process is attached and lives, the process is left in peace. What it has no
@@ -286,12 +322,15 @@ void fleet_scan(struct fleet *fleet)
 
 /* ---- current and previous -------------------------------------------------------------------- */
 
-/* Newest first within an instance; of a region and its copies the living one first. */
+/* Newest first within an instance of a directory; of a region and its copies the living one first.
+ */
 static int lives_compare(const void *a, const void *b)
 {
     const struct identity *x = (*(struct life *const *)a)->identity;
     const struct identity *y = (*(struct life *const *)b)->identity;
     int order = strcmp(x->instance, y->instance);
+    if (order == 0)
+        order = places_compare(*(struct life *const *)a, *(struct life *const *)b);
     if (order != 0)
         return order;
     if (x->generation != y->generation)
@@ -305,10 +344,10 @@ static int lives_compare(const void *a, const void *b)
 }
 
 /*
- * Of each instance the newest life is current; an older one that is dead becomes the previous life
- * of the current one, older dead ones are given up, and so is a copy of the current one's file. An
- * older one that lives is a second forwarder with the same name: current too, because nobody may
- * vanish from view while it runs.
+ * Of each instance in a directory the newest life is current; an older one that is dead becomes the
+ * previous life of the current one, older dead ones are given up, and so is a copy of the current
+ * one's file. An older one that lives is a second forwarder with the same name: current too,
+ * because nobody may vanish from view while it runs.
  */
 static void fleet_settle(struct fleet *fleet)
 {
@@ -318,7 +357,9 @@ static void fleet_settle(struct fleet *fleet)
     qsort(fleet->lives, fleet->count, sizeof(struct life *), lives_compare);
     for (size_t i = 0; i < fleet->count; i++) {
         struct life *life = fleet->lives[i];
-        bool same = head != NULL && strcmp(head->identity->instance, life->identity->instance) == 0;
+        bool same = head != NULL &&
+                    strcmp(head->identity->instance, life->identity->instance) == 0 &&
+                    places_compare(head, life) == 0;
         if (!same) {
             head = life;
             head->previous = NULL;

@@ -2,7 +2,8 @@
 /*
  * The forwarders that this sidecar watches: every region of a directory, one file, or the regions of
  * one process, which live on here when it dies. Regions come
- * and go; of each instance the newest life is current and the one before it is kept as evidence.
+ * and go; of each instance in a directory the newest life is current and the one before it is kept
+ * as evidence.
  * Main thread only.
  */
 #ifndef SIDECAR_FLEET_H
@@ -11,7 +12,7 @@
 #include "find.h"
 #include "life.h"
 
-enum { FLEET_REGIONS_MAX = 256, FLEET_GIVEN_UP_MAX = 4096 };
+enum { FLEET_REGIONS_MAX = 256, FLEET_GIVEN_UP_MAX = 4096, FLEET_USER_REFUSED_MAX = 1024 };
 
 /* Evidence is bounded: what a scan opens of dead regions before it leaves the others to the next,
  * and what all dead lives hold before the oldest gives way. Of a dead region the copy goes once it
@@ -50,6 +51,7 @@ struct fleet {
     enum attach_trouble trouble; /* the worst of what could not be attached at the last scan */
     char trouble_path[512], trouble_reason[512];
     uint64_t refused; /* region files that are there but not attached, at the last scan */
+    uint64_t refused_before; /* the user's directory that is being scanned */
     uint64_t trouble_hash; /* of what was last logged, so that a standing trouble is said once */
 };
 

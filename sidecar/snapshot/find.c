@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 enum {
-    ENTRIES_MAX = 65536,       /* of a directory */
+    ENTRIES_MAX = 65536,       /* of a directory of regions */
+    SHARED_MAX = 1 << 20,      /* of /dev/shm, which anybody may fill */
     DESCRIPTORS_MAX = 1 << 20, /* of a process */
     MAPS_MAX = 1 << 18,
     THREADS_MAX = 4096,
@@ -60,7 +61,8 @@ int region_find_in_directory(const char *dir, region_found *found, void *arg)
     if (entries == NULL)
         return errno;
     const struct dirent *entry;
-    for (int i = 0; i < ENTRIES_MAX && (entry = readdir(entries)) != NULL; i++) {
+    int i = 0;
+    for (; i < ENTRIES_MAX && (entry = readdir(entries)) != NULL; i++) {
         char path[LINK_BYTES];
         const size_t bytes = strlen(entry->d_name);
         if (entry->d_name[0] == '.' || !ends_with(entry->d_name, bytes, FWS_FILE_SUFFIX))
@@ -70,7 +72,12 @@ int region_find_in_directory(const char *dir, region_found *found, void *arg)
             found(arg, path, 0, false);
     }
     closedir(entries);
-    return 0;
+    return i < ENTRIES_MAX ? 0 : EOVERFLOW;
+}
+
+const char *region_find_error(int error)
+{
+    return error == EOVERFLOW ? "too many entries: not all were looked at" : strerror(error);
 }
 
 void region_find_user_directories(void (*found)(void *arg, const char *dir), void *arg)
@@ -80,7 +87,7 @@ void region_find_user_directories(void (*found)(void *arg, const char *dir), voi
     const struct dirent *entry;
     if (entries == NULL)
         return;
-    for (int i = 0; i < ENTRIES_MAX && (entry = readdir(entries)) != NULL; i++) {
+    for (int i = 0; i < SHARED_MAX && (entry = readdir(entries)) != NULL; i++) {
         const char *uid = entry->d_name + sizeof prefix - 1;
         char path[sizeof "/dev/shm/" + sizeof entry->d_name];
         struct stat st;

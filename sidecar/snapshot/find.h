@@ -17,8 +17,12 @@
  */
 typedef void region_found(void *arg, const char *path, pid_t pid, bool writes);
 
-/* The region files of a directory, at most 65,536 entries of it. 0, or errno of opening it. */
+/* The region files of a directory, at most 65,536 entries of it. 0, or errno of opening it, or
+ * EOVERFLOW: it has more. */
 int region_find_in_directory(const char *dir, region_found *found, void *arg);
+
+/* What that means, in words; any thread, as strerror(). */
+const char *region_find_error(int error);
 
 /* The directories that shims make in /dev/shm: /dev/shm/fwdscope-UID, owned by that user and no
  * link. */

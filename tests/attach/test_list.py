@@ -115,6 +115,16 @@ class Listing(Case):
         self.assertEqual(regions, [{"state": "not found", "path": path,
                                     "reason": f"{path}: No such file or directory"}])
 
+    def test_a_directory_with_too_many_entries(self):
+        """What is not looked at is said."""
+        for i in range(65536 + 10):
+            os.close(os.open(os.path.join(self.dir, f"{i}"), os.O_CREAT | os.O_WRONLY))
+        out, _ = self.run_command("list", "--dir", self.dir)
+        self.assertIn("not all were looked at", out)
+        sidecar = self.sidecar()
+        harness.wait_until(lambda: "not all were looked at" in sidecar.errors(),
+                           what="the sidecar's word of it")
+
     def test_environment(self):
         patient = self.patient()
         found = self.list_json(environment={"FWDSCOPE_DIR": self.dir})["regions"]
@@ -190,6 +200,42 @@ class Users(Case):
         paths = [status["region"]["path"]] + [f["region"]["path"]
                                               for f in status.get("forwarders", [])]
         self.assertIn(patient.path, paths)
+
+    def test_nobody_hides_the_crash_of_another(self):
+        """Lives of one instance are those of one directory, whatever another user's regions say."""
+        patient = self.theirs_alive()
+        patient.kill()
+        with open(patient.path, "rb") as file:
+            data = file.read()
+        evil = "/dev/shm/fwdscope-64997"
+        self.assertFalse(os.path.lexists(evil))
+        os.mkdir(evil)
+        self.addCleanup(shutil.rmtree, evil)
+        for i in range(2):
+            with open(f"{evil}/theirs.{i}.fwdscope", "wb") as file:
+                file.write(dead_region.patched(data, generation=2**40 + i, uuid=i))
+        os.chown(evil, 64997, 64997)
+        sidecar = harness.Sidecar(self.scratch, "--interval", "100ms")
+        self.processes.append(sidecar)
+        sidecar.await_tick()
+        status = sidecar.status()
+        paths = [f["region"]["path"] for f in status["forwarders"]]
+        self.assertIn(patient.path, paths)
+        self.assertIn(f"{evil}/theirs.1.fwdscope", paths)
+
+    def test_a_crowd_in_dev_shm_hides_nobody(self):
+        """Anybody may fill it with names."""
+        patient = self.theirs_alive()
+        crowd = [f"/dev/shm/{os.path.basename(self.scratch)}.{i}" for i in range(66000)]
+        try:
+            for path in crowd:
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+            found = [r["path"] for r in self.list_json()["regions"]]
+        finally:
+            for path in crowd:
+                if os.path.exists(path):
+                    os.unlink(path)
+        self.assertIn(patient.path, found)
 
     def test_a_name_is_believed_of_its_owner_only(self):
         """A directory that somebody made in another's name, and a link, are not looked into."""

@@ -5,7 +5,7 @@ import struct
 
 from harness import Patient
 
-MAGIC, MAJOR, PID, CHECKSUM = 0, 3, 16, 255  # words of the header
+MAGIC, MAJOR, UUID, PID, GENERATION, CHECKSUM = 0, 3, 12, 16, 23, 255  # words of the header
 
 
 def checksum(words):
@@ -34,7 +34,8 @@ def patched(data, fix_checksum=True, **words):
     header = list(struct.unpack("<256Q", data[:2048]))
     assert header[CHECKSUM] == checksum(header)
     for name, value in words.items():
-        header[{"magic": MAGIC, "major": MAJOR, "pid": PID}[name]] = value
+        header[{"magic": MAGIC, "major": MAJOR, "pid": PID, "generation": GENERATION,
+                "uuid": UUID}[name]] = value
     if fix_checksum:
         header[CHECKSUM] = checksum(header)
     return struct.pack("<256Q", *header) + data[2048:]

@@ -123,6 +123,34 @@ class Unix(harness.Case):
         with open(self.path, encoding="ascii") as file:
             self.assertEqual(file.read(), "mine")
 
+    def test_what_another_made_since_is_left_alone(self):
+        first = self.serve()
+        os.unlink(self.path)
+        second = self.serve()
+        first.stop()
+        self.assertEqual(harness.http(self.path, "/live").status, 200)
+        second.stop()
+        self.assertFalse(os.path.exists(self.path))
+
+    def test_of_many_that_start_at_once_one_serves(self):
+        """None takes the new socket of another for a stale one."""
+        command = [harness.FWDSCOPE, "serve", "--dir", self.dir, "--listen", "none", "--unix",
+                   self.path]
+        for _ in range(10):
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(self.path)
+            some = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(4)]
+            try:
+                harness.wait_until(lambda: sum(p.poll() is None for p in some) <= 1,
+                                   what="the end of all but one")
+                self.assertEqual(sum(p.poll() is None for p in some), 1)
+                harness.wait_until(lambda: os.path.exists(self.path), what="its socket")
+                self.assertEqual(harness.http(self.path, "/live").status, 200)
+            finally:
+                for process in some:
+                    process.terminate()
+                    process.wait(BOUND)
+
     def test_path_that_is_too_long(self):
         _, said = self.run_command("serve", "--listen", "none", "--unix", "/" + "x" * 200,
                                    expected=1)

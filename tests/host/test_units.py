@@ -64,6 +64,12 @@ class Units(harness.Case):
                        *pathlib.Path(self.scratch).glob("fwdscope.s*"))
         self.assertNotIn("fwdscope", said)
 
+    def test_it_is_started_again_for_ever(self):
+        """The manager's own limit would leave it dead after five ends within ten seconds."""
+        text = self.service.read_text()
+        self.assertIn("\nStartLimitIntervalSec=0\n", text.partition("[Service]")[0])
+        self.assertIn("\nRestart=on-failure\n", text)
+
     def test_exposure_is_small(self):
         said = command("systemd-analyze", "security", "--offline=yes", "--threshold=25",
                        str(self.service))
