@@ -671,7 +671,7 @@ class Streaming(HostCase):
     def test_a_burst_of_clients(self):
         """More at once than the stream thread takes in one go: none is turned away, and one who
         is there already loses nothing by it."""
-        host = Host("--interval-ms", "20", "--max-clients", "400")
+        host = Host("--interval-ms", "100", "--max-clients", "400")
         with Stream(host.port) as early, dial(host.port) as asking:
             head = f"GET {STREAM}?backlog=0 HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n"
             waiting = [dial(host.port) for _ in range(300)]
@@ -867,20 +867,20 @@ class Slow(unittest.TestCase):
         self.assertLess(longest, 2, "/live was delayed")
 
     def test_many_small_ticks(self):
-        self.run_slow("--interval-ms", "10", "--pad", "100000")
+        self.run_slow("--interval-ms", "40", "--pad", "100000")
 
     def test_ticks_of_several_fragments(self):
         self.run_slow("--interval-ms", "100", "--pad", "3000000", queue=1)
 
     def test_a_tick_on_its_way_whole_is_not_lost(self):
-        self.run_slow("--interval-ms", "10", "--logs-pad", "200000")
+        self.run_slow("--interval-ms", "40", "--logs-pad", "200000")
 
     def test_ticks_beyond_the_bound_by_themselves(self):
         # Then even a client that reads may be a tick behind when the next one comes.
         self.run_slow("--interval-ms", "200", "--pad", "5000000", least=10, lossless=False)
 
     def test_choked_within_its_backlog(self):
-        self.run_slow("--interval-ms", "10", "--pad", "100000", "--backlog-pad", "2000000")
+        self.run_slow("--interval-ms", "40", "--pad", "100000", "--backlog-pad", "2000000")
 
     def test_memory_is_bounded(self):
         host = Host("--interval-ms", "10", "--pad", "1000000")
