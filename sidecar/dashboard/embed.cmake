@@ -1,6 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
-# cmake -DPAGE=index.html -DOUT=page_data.c -P embed.cmake: the page as C arrays, as it is and
-# gzipped, with its ETag and the CSP hashes of its one script and its one style.
+# cmake -DSOURCES=dashboard -DDYGRAPHS=dir -DOUT=page_data.c -P embed.cmake: the page in one document,
+# as C arrays, as it is and gzipped, with its ETag and the CSP hashes of its scripts and its style.
+# Beside page_data.c lies the document itself, page_data.c.html.
+
+cmake_minimum_required(VERSION 3.25)
+
+# In the order of their imports: a module is put after all that it imports from.
+set(modules otlp format dom store lineage stream status work verdict flow ledger charts traces logs
+            config previous cost main)
+set(gzip_bytes_max 153600)
+
+# A file's text. Nothing of it is interpreted: in a quoted string, brackets and semicolons stay.
+function(read_text path out)
+  if(NOT EXISTS ${path})
+    message(FATAL_ERROR "the page: ${path} is not there")
+  endif()
+  file(READ ${path} text)
+  set(${out} "${text}" PARENT_SCOPE)
+endfunction()
+
+# Each import of a module must name one that stands before it, and what that one exports.
+function(check_imports module source before)
+  string(REGEX MATCHALL "import {[^}]*} from \"\\./[a-z]+\\.js\"" imports "${source}")
+  string(REGEX MATCHALL "\nimport " lines "\n${source}")
+  list(LENGTH imports understood)
+  list(LENGTH lines written)
+  if(NOT understood EQUAL written)
+    message(FATAL_ERROR "${module}.js: an import is not of the form import { names } from \"./module.js\"")
+  endif()
+  foreach(import IN LISTS imports)
+    string(REGEX REPLACE "import {([^}]*)} from \"\\./([a-z]+)\\.js\"" "\\1" names "${import}")
+    set(from ${CMAKE_MATCH_2})
+    if(NOT from IN_LIST before)
+      message(FATAL_ERROR "${module}.js imports from ${from}.js, which is not among the modules before it: ${before}")
+    endif()
+    string(REGEX MATCHALL "[A-Za-z_0-9]+" names "${names}")
+    foreach(name IN LISTS names)
+      if(NOT exports_${from} MATCHES ",${name},")
+        message(FATAL_ERROR "${module}.js imports ${name} from ${from}.js, which does not export it")
+      endif()
+    endforeach()
+  endforeach()
+endfunction()
+
+# All modules as one: without their imports and the word export. Names are unique over all of them,
+# or the browser and tests/page would refuse the whole.
+function(join_modules out)
+  set(joined "\n")
+  set(before "")
+  foreach(module IN LISTS modules)
+    read_text(${SOURCES}/${module}.js source)
+    check_imports(${module} "${source}" "${before}")
+    string(REGEX MATCHALL "\nexport (async )?(const|let|class|function)[* ]+[A-Za-z_0-9]+" found "${source}")
+    list(TRANSFORM found REPLACE ".*[* ]" "")
+    list(JOIN found ",," found)
+    set(exports_${module} ",${found},")
+    string(REGEX REPLACE "import {[^}]*} from \"[^\"]*\";\n" "" source "${source}")
+    string(REGEX REPLACE "\nexport " "\n" source "${source}")
+    string(APPEND joined "${source}")
+    list(APPEND before ${module})
+  endforeach()
+  set(${out} "${joined}" PARENT_SCOPE)
+endfunction()
+
+# The library as Debian has it, but that it writes text where it would write markup, and names no
+# address: its licence is in the page.
+function(read_library out)
+  read_text(${DYGRAPHS}/dygraph.min.js library)
+  string(REPLACE ".innerHTML=" ".textContent=" library "${library}")
+  string(REGEX REPLACE "^/\\*![^\n]*\n" "" library "${library}")
+  string(REGEX REPLACE "\n//# sourceMappingURL=[^\n]*" "" library "${library}")
+  if(library MATCHES "innerHTML|</script|https?:")
+    message(FATAL_ERROR "${DYGRAPHS}/dygraph.min.js holds what the page must not: ${CMAKE_MATCH_0}")
+  endif()
+  set(${out} "${library}" PARENT_SCOPE)
+endfunction()
 
 # base64 of a SHA-256 given in hex: 32 bytes are ten groups of three and one of two.
 function(base64_of_sha256 hex out)
@@ -19,20 +93,11 @@ function(base64_of_sha256 hex out)
   set(${out} "${text}=" PARENT_SCOPE)
 endfunction()
 
-# The text between <name> and </name>; the page has exactly one of each.
-function(element_hash page name out)
-  string(FIND "${page}" "<${name}>" begin)
-  string(FIND "${page}" "</${name}>" end)
-  if(begin LESS 0 OR end LESS 0)
-    message(FATAL_ERROR "${PAGE}: no <${name}> element")
-  endif()
-  string(LENGTH "<${name}>" skip)
-  math(EXPR begin "${begin} + ${skip}")
-  math(EXPR length "${end} - ${begin}")
-  string(SUBSTRING "${page}" ${begin} ${length} content)
+# What CSP calls the content of an element.
+function(csp_hash content out)
   string(SHA256 hex "${content}")
   base64_of_sha256(${hex} hash)
-  set(${out} "sha256-${hash}" PARENT_SCOPE)
+  set(${out} "'sha256-${hash}'" PARENT_SCOPE)
 endfunction()
 
 function(c_bytes file out)
@@ -42,14 +107,31 @@ function(c_bytes file out)
   set(${out} "${hex}" PARENT_SCOPE)
 endfunction()
 
-file(READ ${PAGE} page)
-# Brackets and semicolons mean lists to CMake; as a quoted string they stay what they are.
-element_hash("${page}" script script_source)
-element_hash("${page}" style style_source)
+read_text(${SOURCES}/index.html page)
+read_text(${SOURCES}/style.css style)
+read_text(${SOURCES}/dygraphs-licence.txt licence)
+read_text(${DYGRAPHS}/dygraph.min.css library_style)
+string(REGEX REPLACE "/\\*# sourceMappingURL=[^*]*\\*/" "" library_style "${library_style}")
+set(style "${library_style}\n${style}")
+read_library(library)
+join_modules(script)
+csp_hash("${style}" style_source)
+csp_hash("${library}" library_source)
+csp_hash("${script}" script_source)
+string(REPLACE "@LICENCE@" "${licence}" page "${page}")
+string(REPLACE "@STYLE@" "${style}" page "${page}")
+string(REPLACE "@LIBRARY@" "${library}" page "${page}")
+string(REPLACE "@SCRIPT@" "${script}" page "${page}")
+set(PAGE ${OUT}.html)
+file(WRITE ${PAGE} "${page}")
 file(SHA256 ${PAGE} digest)
 string(SUBSTRING ${digest} 0 16 etag)
 
 file(ARCHIVE_CREATE OUTPUT ${OUT}.gz PATHS ${PAGE} FORMAT raw COMPRESSION GZip COMPRESSION_LEVEL 9)
+file(SIZE ${OUT}.gz gzip_bytes)
+if(gzip_bytes GREATER gzip_bytes_max)
+  message(FATAL_ERROR "the page is ${gzip_bytes} bytes gzipped, more than ${gzip_bytes_max}")
+endif()
 c_bytes(${PAGE} plain)
 c_bytes(${OUT}.gz gzip)
 # The time of compression, bytes 4 to 7, is no part of the page: the same page gives the same build.
@@ -58,7 +140,7 @@ string(SUBSTRING "${gzip}" 40 -1 rest)
 set(gzip "${magic}0x00,0x00,0x00,0x00,${rest}")
 
 file(WRITE ${OUT} "/* SPDX-License-Identifier: Apache-2.0 */
-/* Made from dashboard/index.html by embed.cmake. */
+/* Made from dashboard/ by embed.cmake. */
 #include \"page_data.h\"
 
 const unsigned char page_plain[] = {
@@ -70,6 +152,6 @@ const unsigned char page_gzip[] = {
 };
 const size_t page_gzip_bytes = sizeof page_gzip;
 const char page_etag[] = \"${etag}\";
-const char page_script_source[] = \"${script_source}\";
+const char page_script_source[] = \"${library_source} ${script_source}\";
 const char page_style_source[] = \"${style_source}\";
 ")

@@ -16,7 +16,7 @@ static void page_policy(struct evhttp_request *request)
 {
     char policy[512];
     snprintf(policy, sizeof policy,
-             "default-src 'none'; script-src '%s'; style-src '%s'; connect-src 'self'; "
+             "default-src 'none'; script-src %s; style-src %s; connect-src 'self'; "
              "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
              page_script_source, page_style_source);
     reply_header(request, "Content-Security-Policy", policy);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What embed.cmake makes of dashboard/index.html. */
+/* What embed.cmake makes of dashboard/. */
 #ifndef SIDECAR_PAGE_DATA_H
 #define SIDECAR_PAGE_DATA_H
 
@@ -10,7 +10,7 @@ extern const size_t page_plain_bytes;
 extern const unsigned char page_gzip[];
 extern const size_t page_gzip_bytes;
 extern const char page_etag[];      /* of the plain form, without quotes */
-extern const char page_script_source[]; /* CSP sources: the hashes of the script and of the style */
+extern const char page_script_source[]; /* CSP sources, quoted: hashes of the scripts, of the style */
 extern const char page_style_source[];
 
 #endif

@@ -209,6 +209,17 @@ static void run_batch(const struct word *words, size_t count)
 /* ---- instruments -------------------------------------------------------------------------------
  */
 
+/* UNIT DESCRIPTION: of the instruments that are registered from now on. */
+static char unit[256] = "{thing}", description[1025] = "counted by a test";
+
+static void run_describe(const struct word *words, size_t count)
+{
+    (void)count;
+    snprintf(unit, sizeof unit, "%s", words[0].text);
+    snprintf(description, sizeof description, "%s", words[1].text);
+    puts("ok");
+}
+
 /* words: NAME VALUE [KEY VALUE]... */
 struct described {
     struct fwdscope_instrument what;
@@ -220,8 +231,8 @@ static const struct fwdscope_instrument *describe(const struct word *words, size
 {
     out->what = (struct fwdscope_instrument){
         .name = words[0].text,
-        .unit = "{thing}",
-        .description = "counted by a test",
+        .unit = unit,
+        .description = description,
         .attributes = out->attributes,
         .attribute_count = attributes_of(words + 2, count - 2, out->attributes),
     };
@@ -505,6 +516,19 @@ static void run_log(const struct word *words, size_t count)
     puts("ok");
 }
 
+/* SEVERITY SEVERITY-TEXT BODY */
+static void run_log_named(const struct word *words, size_t count)
+{
+    (void)count;
+    const struct fwdscope_log_record record = {.severity =
+                                                   (enum fwdscope_severity)number_of(words[0].text),
+                                               .severity_text = words[1].text,
+                                               .body = words[2].text,
+                                               .body_bytes = words[2].bytes};
+    fwdscope_log_record(&record);
+    puts("ok");
+}
+
 /* KEY-OF-SPAN BODY: a line that belongs to a span. */
 static void run_log_in_span(const struct word *words, size_t count)
 {
@@ -683,6 +707,7 @@ static const struct {
     {"add", 3, run_add},
     {"queue", 3, run_queue},
     {"batch", 2, run_batch},
+    {"describe", 2, run_describe},
     {"counter", 2, run_counter},
     {"total", 2, run_total},
     {"updown", 2, run_updown},
@@ -701,6 +726,7 @@ static const struct {
     {"load", 5, run_load},
     {"load-stop", 0, run_load_stop},
     {"log", 2, run_log},
+    {"log-named", 3, run_log_named},
     {"log-in-span", 2, run_log_in_span},
     {"log-long", 1, run_log_long},
     {"config", 2, run_config},

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// The forwarder's configuration as it published it, redacted; or why there is none.
+import { byId, setData, setText } from "./dom.js";
+
+export function showConfig(config) {
+  setData(byId("panel-config"), "state", config.on ? "on" : "off");
+  setText(byId("config-path"), config.on ? config.path || "no path given" : `Off: ${config.text}`);
+  const text = byId("config-text");
+  text.hidden = !config.on;
+  if (config.on) setText(text, config.text);
+}
