@@ -95,11 +95,8 @@ static int client_write_fragment(struct client *client)
     return 0;
 }
 
-int client_write(struct client *client, const struct loss_teller *teller)
+static int client_write_some(struct client *client, const struct loss_teller *teller)
 {
-    if (client->finished) {
-        return 0; /* libwebsockets asks even after the close frame */
-    }
     if (client->closing) {
         client_say_going_away(client);
         return 0;
@@ -118,6 +115,27 @@ int client_write(struct client *client, const struct loss_teller *teller)
     }
     client_want_write(client);
     return 0;
+}
+
+/*
+ * While libwebsockets holds the rest of a partial write, nothing is read: 4.1.6 would see the
+ * peer's FIN, wait with the close until that rest has left, and look at the same FIN again for
+ * ever, without a look at any other connection. A reset and a send that fails are seen all the
+ * same.
+ */
+static void client_read_unless_partial(struct client *client)
+{
+    lws_rx_flow_control(client->wsi, !lws_partial_buffered(client->wsi));
+}
+
+int client_write(struct client *client, const struct loss_teller *teller)
+{
+    if (client->finished) {
+        return 0; /* libwebsockets asks even after the close frame */
+    }
+    const int result = client_write_some(client, teller);
+    client_read_unless_partial(client);
+    return result;
 }
 
 int client_received(struct client *client, size_t bytes)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A client that stops reading, and the end of the sidecar with clients attached."""
+import socket
 import time
 import unittest
 
@@ -83,7 +84,7 @@ class SlowClient(Case):
 
 
 class SlowClientOfALappedRing(Case):
-    RING = 64 << 10 # lapped several times between two drains
+    RING = 64 << 10  # lapped several times between two drains
     BURST = 2000
 
     def test_losses_told_in_ticks_that_it_skips(self):
@@ -104,9 +105,36 @@ class SlowClientOfALappedRing(Case):
         sidecar.await_tick(2)
         for client in (quick, slow):
             self.assertEqual(len(client.log_bodies()) + client.lost(), written)
-        self.assertEqual(quick.lost("ticks"), 0)
         self.assertGreater(slow.lost("ticks"), 0)
         self.assertGreater(sidecar.status()["region"]["lost"]["logs"], 0)
+
+
+class HalfClosed(Case):
+    def test_a_client_that_does_not_read_says_goodbye(self):
+        """Its FIN comes while part of a message still waits for it: others go on, it gets what it
+        takes and is closed then, and the sidecar ends as ever."""
+        patient = self.patient("--log-ring", 4 * MIB)
+        sidecar = self.sidecar(interval="500ms")  # messages of several fragments
+        slow, later = (self.subscriber(sidecar, receive_buffer=16 << 10, rules=False)
+                       for _ in range(2))
+        quick = self.subscriber(sidecar, rules=False, keep=False)
+        for client in (slow, later):
+            client.reading.clear()
+        patient.do("load", 1, LINES_A_GO, LINE, 1, GO_MS)
+        wait_until(lambda: sidecar.status()["sampler"]["ticks_skipped"] > 2)
+        for client in (slow, later):
+            client.socket.shutdown(socket.SHUT_WR)
+        ticks = sidecar.ticks()
+        wait_until(lambda: sidecar.ticks() > ticks + 4)
+        before = len(quick.documents("metrics"))
+        quick.await_documents(before + 4, "metrics")
+        patient.do("load-stop")
+        later.reading.set()
+        wait_until(lambda: later.ended and sidecar.status()["sampler"]["stream_clients"] == 2)
+        began = time.monotonic()
+        sidecar.stop()
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual(quick.close_code(), 1001)
 
 
 class End(Case):
