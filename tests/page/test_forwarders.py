@@ -194,7 +194,7 @@ class Picture(ForwarderCase):
         self.js("const e = document.getElementById('chart-span'); e.value = '60';"
                 "e.dispatchEvent(new Event('change', {bubbles: true})); scrollTo(0, 0)")
         messages = self.held()["messages"]
-        wait_until(lambda: self.held()["messages"] > messages + 3)
+        wait_until(lambda: work() and self.held()["messages"] > messages + 6)
         size = self.browser.screenshot(PICTURE)
         self.assertLess(size, PICTURE_BYTES_MAX)
 
