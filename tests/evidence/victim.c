@@ -8,6 +8,7 @@
  */
 #include "fwdscope.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -317,9 +318,41 @@ static bool is_pipe(int fd)
     return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
+/* Whether a thread of this process sleeps in the kernel. */
+static bool thread_sleeps(const char *tid)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/self/task/%.16s/stat", tid);
+    FILE *file = fopen(path, "re");
+    const size_t n = file != NULL ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    text[n] = '\0';
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'S';
+}
+
+/* Waits until every other thread sleeps: the one that empties the pipe then waits for it. */
+static void threads_await_sleep(void)
+{
+    for (bool awake = true; awake;) {
+        DIR *tasks = opendir("/proc/self/task");
+        const struct dirent *task;
+        if (tasks == NULL)
+            die("/proc/self/task");
+        awake = false;
+        while ((task = readdir(tasks)) != NULL) {
+            if (task->d_name[0] != '.' && atoi(task->d_name) != gettid())
+                awake = awake || !thread_sleeps(task->d_name);
+        }
+        closedir(tasks);
+    }
+}
+
 /* A host that closes what it does not know: whether it can go on writing to standard error. */
 static void descriptors_lose(void)
 {
+    threads_await_sleep();
     closefrom(STDERR_FILENO + 1);
     dprintf(STDERR_FILENO, "wakes the thread\n");
     while (is_pipe(STDERR_FILENO))
