@@ -220,7 +220,8 @@ FWDSCOPE_API bool fwdscope_fatal_signals_catch(void);
  *     the original closed, standard error leads nowhere.
  *
  * True: captured. False, and nothing has changed: the shim is off, there is no standard error,
- * descriptor, memory or thread for it, or it was released and a child still holds the pipe. Not from a signal handler.
+ * descriptor, memory or thread for it, or it was released and a child still holds the pipe. Not
+ * from a signal handler.
  */
 FWDSCOPE_API bool fwdscope_stderr_capture(void);
 
