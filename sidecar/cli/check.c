@@ -270,10 +270,6 @@ static int check_run(const struct check_options *options)
     sampler.fleet.silent = true;
     code = judge(&sampler, options);
     sampler_free(&sampler);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "fwdscope check: cannot write the output: %s\n", strerror(errno));
-        return EXIT_RUNTIME;
-    }
     return code;
 }
 

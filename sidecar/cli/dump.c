@@ -6,7 +6,6 @@
 #include "otlp_files.h"
 #include "sampler.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,10 +278,6 @@ static int dump_print(struct sampler *sampler, enum format format)
                     OUTPUT_BYTES_MAX >> 20);
             return EXIT_RUNTIME;
         }
-    }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "fwdscope dump: cannot write the output: %s\n", strerror(errno));
-        return EXIT_RUNTIME;
     }
     return EXIT_OK;
 }

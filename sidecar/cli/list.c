@@ -362,10 +362,6 @@ static int list_print(struct list *list)
         fprintf(stderr, "fwdscope list: no memory\n");
         return EXIT_RUNTIME;
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "fwdscope list: cannot write the output: %s\n", strerror(errno));
-        return EXIT_RUNTIME;
-    }
     list_hint(list);
     return EXIT_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "snapshot.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -43,7 +44,7 @@ int cli_unknown_option(const char *command, char **argv)
     return cli_usage_error(command, "unknown option '%s'", last);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static const struct {
         const char *name;
@@ -54,7 +55,6 @@ int main(int argc, char **argv)
                     {"check", check_main},
                     {"list", list_main}};
 
-    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of write() */
     if (argc < 2)
         return cli_usage_error("", "no command given");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
@@ -73,4 +73,15 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
     }
     return cli_usage_error("", "unknown command '%s'", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of write() */
+    const int code = run(argc, argv);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "fwdscope %s: cannot write the output: %s\n", argv[1], strerror(errno));
+        return EXIT_RUNTIME;
+    }
+    return code;
 }

@@ -191,12 +191,15 @@ class Regions(Case):
         self.assertFalse([c for c in out if c != "\n" and (ord(c) < 0x20 or 0x7f <= ord(c) < 0xa0)])
         self.assertIn("red", out)
 
-    def test_dump_to_a_full_device(self):
+    def test_output_to_a_full_device(self):
         path = self.file(dead_region.make(self))
-        with open("/dev/full", "wb") as full:
-            process = harness.Process([harness.FWDSCOPE, "dump", path], self.scratch, stdout=full)
-            process.wait(RUNTIME)
-        self.assert_one_line(process.errors(), "No space left")
+        for arguments in (["dump", path], ["dump", "-o", "otlp", path], ["inspect", path],
+                          ["inspect", "--verify", path], ["check", path], ["dump", "--help"],
+                          ["--version"]):
+            with self.subTest(arguments[:-1]), open("/dev/full", "wb") as full:
+                process = harness.Process([harness.FWDSCOPE, *arguments], self.scratch, stdout=full)
+                process.wait(RUNTIME)
+                self.assert_one_line(process.errors(), "No space left")
 
 
 if __name__ == "__main__":
