@@ -4,10 +4,12 @@ scale, operation by operation. Plain SVG that reads on a light and on a dark pag
 import html
 import math
 
+import tables
+
 ROWS = ("counter_add", "counter_add_2t", "span_record", "log_line", "log_line_2t", "metrics_1000",
         "spans", "logs", "broadcast", "http_live", "rss")
-WIDTH, LEFT, RIGHT = 860, 300, 90
-BAR, GAP, HEAD, TOP = 16, 4, 26, 46
+WIDTH, LEFT, RIGHT = 860, 330, 80
+BAR, GAP, HEAD, TOP = 16, 4, 26, 64
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
@@ -38,7 +40,7 @@ def bars(report):
                  if each["role"] == "peer" and each["ratio"]]
         own = row["contenders"][0]["median"]
         if row["id"] in ROWS and peers and own is not None:
-            groups.append((f"{row['title']}: {own:.3g} {row['unit']}", peers))
+            groups.append((f"{row['title']}: {tables.number(own)} {row['unit']}", peers))
     return groups
 
 
@@ -77,6 +79,6 @@ def svg(report):
                        f"{html.escape(label)}</text>")
             out.append(f'<rect class="{"more" if ratio >= 1 else "less"}" x="{begin:.1f}" y="{y}" '
                        f'width="{max(end - begin, 1):.1f}" height="{BAR}"/>')
-            out.append(f'<text x="{max(end, place(1)) + 6:.1f}" y="{y + 13}">{ratio:.3g}x</text>')
+            out.append(f'<text x="{max(end, place(1)) + 6:.1f}" y="{y + 13}">{tables.times(ratio)}</text>')
             y += BAR + GAP
     return "\n".join([*out, "</svg>"]) + "\n"
