@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gate can fail: on numbers above its tolerance, on missing ones, and on a program that does more
 work in one call; and what it measures repeats. FWDSCOPE_BUILD: the build directory."""
+import contextlib
+import io
 import os
 import pathlib
+import sys
+import tempfile
 import unittest
 from unittest import mock
 
@@ -49,6 +53,19 @@ class Judgement(unittest.TestCase):
     def test_every_operation_has_a_number(self):
         kept = gate.kept_read(gate.KEPT.read_text())[1]
         self.assertEqual(list(kept), [entry[0] for entry in gate.OPERATIONS])
+
+
+class Toolchain(unittest.TestCase):
+    def test_numbers_of_another_one_are_skipped_by_name(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            kept = pathlib.Path(scratch) / "instructions.tsv"
+            kept.write_text(gate.kept_write("z80, gcc 1", {"a": 100.0}))
+            out = io.StringIO()
+            with mock.patch.object(gate, "KEPT", kept), contextlib.redirect_stdout(out), \
+                    mock.patch.object(sys, "argv", ["gate.py", "--build", str(BENCH.parents[1])]):
+                self.assertEqual(gate.main(), gate.SKIPPED)
+        self.assertIn("z80, gcc 1", out.getvalue())
+        self.assertIn(os.confstr("CS_GNU_LIBC_VERSION"), out.getvalue())
 
 
 class Measurement(unittest.TestCase):
