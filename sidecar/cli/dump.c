@@ -250,8 +250,8 @@ static void print_text(const struct sampler *sampler)
            dead ? ", in flight when it ended" : "");
     for (size_t i = 0; i < snapshot->active_span_count; i++)
         print_span(&snapshot->active_spans[i], dead ? 0 : snapshot->time_unix_ns);
-    print_records(&life->spans, TEXT_SPANS_MAX, RECORD_SPAN);
-    print_records(&life->logs, TEXT_LOGS_MAX, RECORD_LOG);
+    print_records(&life->history.spans, TEXT_SPANS_MAX, RECORD_SPAN);
+    print_records(&life->history.logs, TEXT_LOGS_MAX, RECORD_LOG);
 }
 
 /* ---- main ------------------------------------------------------------------------------------ */

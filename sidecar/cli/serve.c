@@ -362,10 +362,10 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 static void on_drain(evutil_socket_t fd, short what, void *arg)
 {
-    (void)fd;
-    (void)what;
     struct server *server = arg;
-    struct timeval next = timeval_of(sampler_drain(&server->sampler));
+    const struct timeval next = timeval_of(sampler_drain(&server->sampler));
+    if (sampler_wants_tick(&server->sampler))
+        on_tick(fd, what, server);
     event_add(server->drain, &next);
 }
 

@@ -16,6 +16,7 @@ enum {
     BACKLOG_BYTES_MAX = 2 << 20, /* all three together */
     BACKLOG_RECORDS_MAX = 16384,
     BACKLOG_ROWS_MAX = 150,
+    DUMP_RECORDS_MAX = 1 << 18, /* a kind: more than one reading of a region remembers */
 };
 
 bool documents_init(struct documents *documents)
@@ -163,7 +164,7 @@ static bool metrics_build(struct documents *documents, const struct fleet *fleet
     for (size_t i = 0; i < fleet->count && !*full; i++) {
         const struct life *life = fleet->lives[i];
         parts[count] = (struct metrics_part){.resource = life_resource(life), .table = life->table};
-        *full = !rows_take(arena, &life->rows, scope,
+        *full = !rows_take(arena, &life->history.rows, scope,
                            backlog_since(life, scope, life_is_current(fleet, life)), life->measured,
                            &parts[count++]);
     }
@@ -191,8 +192,9 @@ static bool spans_build(struct documents *documents, const struct fleet *fleet,
         struct spans_part *part = &parts[i];
         *part = (struct spans_part){.resource = life_resource(life),
                                     .active_unix_ns = life->snapshot->time_unix_ns};
-        part->finished = records_collect(
-            arena, &life->spans, scope, backlog_since(life, scope, current), &part->finished_count);
+        part->finished =
+            records_collect(arena, &life->history.spans, scope, backlog_since(life, scope, current),
+                            &part->finished_count);
         *full = part->finished == NULL;
         *sent += part->finished_count;
         if (scope->everything ? scope->first == 0 : scope->backlog ? current : life->fresh) {
@@ -216,7 +218,7 @@ static bool logs_build(struct documents *documents, const struct fleet *fleet,
         struct logs_part *part = &parts[i];
         *part =
             (struct logs_part){.resource = life_resource(life), .notice_unix_ns = scope->unix_ns};
-        part->records = records_collect(arena, &life->logs, scope,
+        part->records = records_collect(arena, &life->history.logs, scope,
                                         backlog_since(life, scope, life_is_current(fleet, life)),
                                         &part->record_count);
         *full = part->records == NULL;
@@ -259,13 +261,13 @@ static struct records signal_records(const struct fleet *fleet, enum signal sign
     struct records records = {0};
     for (size_t i = 0; i < fleet->count; i++) {
         const struct life *life = fleet->lives[i];
+        const struct record_queue *spans = &life->history.spans, *logs = &life->history.logs;
         if (signal == SIGNAL_SPANS)
-            records.spans += life->spans.next - life->spans.published;
+            records.spans += spans->next - spans->published;
         if (signal == SIGNAL_LOGS) {
             const struct losses now = life_losses(life);
             records.spans += now.spans - life->told.spans;
-            records.log_records +=
-                now.logs - life->told.logs + life->logs.next - life->logs.published;
+            records.log_records += now.logs - life->told.logs + logs->next - logs->published;
         }
     }
     return records;
@@ -278,9 +280,9 @@ static void signal_advance(struct fleet *fleet, enum signal signal)
     for (size_t i = 0; i < fleet->count; i++) {
         struct life *life = fleet->lives[i];
         if (signal == SIGNAL_SPANS)
-            life->spans.published = life->spans.next;
+            record_queue_publish(&life->history.spans);
         if (signal == SIGNAL_LOGS) {
-            life->logs.published = life->logs.next;
+            record_queue_publish(&life->history.logs);
             life->told = life_losses(life);
         }
     }
@@ -375,7 +377,7 @@ bool documents_dump(struct documents *documents, const struct fleet *fleet, enum
                     struct buffer *out)
 {
     uint64_t records;
-    return documents_dump_part(documents, fleet, signal, 0, BACKLOG_RECORDS_MAX * 4, out, &records);
+    return documents_dump_part(documents, fleet, signal, 0, DUMP_RECORDS_MAX, out, &records);
 }
 
 /* ---- the loss notice of one client ----------------------------------------------------------- */

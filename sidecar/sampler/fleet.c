@@ -14,7 +14,12 @@ void fleet_init(struct fleet *fleet, const struct fleet_target *target,
                 const struct life_options *options)
 {
     struct rlimit limit;
-    *fleet = (struct fleet){.target = *target, .options = *options, .count_max = FLEET_REGIONS_MAX};
+    *fleet = (struct fleet){.target = *target,
+                            .options = *options,
+                            .count_max = FLEET_REGIONS_MAX,
+                            .dead_bytes_max = FLEET_DEAD_BYTES_MAX,
+                            .history_bytes_max = FLEET_HISTORY_BYTES_MAX,
+                            .waiting_bytes_max = FLEET_WAITING_BYTES_MAX};
     /* A region holds a descriptor; probes and streams need some too. */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < FLEET_REGIONS_MAX)
         fleet->count_max = (size_t)limit.rlim_cur / 2;
@@ -357,9 +362,9 @@ static void fleet_settle(struct fleet *fleet)
     qsort(fleet->lives, fleet->count, sizeof(struct life *), lives_compare);
     for (size_t i = 0; i < fleet->count; i++) {
         struct life *life = fleet->lives[i];
-        bool same = head != NULL &&
-                    strcmp(head->identity->instance, life->identity->instance) == 0 &&
-                    places_compare(head, life) == 0;
+        const bool same = head != NULL &&
+                          strcmp(head->identity->instance, life->identity->instance) == 0 &&
+                          places_compare(head, life) == 0;
         if (!same) {
             head = life;
             head->previous = NULL;
@@ -387,6 +392,15 @@ static void fleet_settle(struct fleet *fleet)
     }
 }
 
+/* What was published gives way where all histories together take too much. */
+static void fleet_trim(struct fleet *fleet)
+{
+    struct history *histories[FLEET_REGIONS_MAX];
+    for (size_t i = 0; i < fleet->count; i++)
+        histories[i] = &fleet->lives[i]->history;
+    histories_trim(histories, fleet->count, fleet->history_bytes_max, FLEET_LOGS_PROMISED);
+}
+
 void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns)
 {
     size_t kept = 0;
@@ -400,19 +414,48 @@ void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns)
         }
     }
     fleet->count = kept;
-    while (fleet_dead_bytes(fleet) > FLEET_DEAD_BYTES_MAX && fleet_drop_oldest(fleet))
+    while (fleet_dead_bytes(fleet) > fleet->dead_bytes_max && fleet_drop_oldest(fleet))
         continue; /* evidence must not cost more memory than it is worth */
+    fleet_trim(fleet);
     fleet_settle(fleet);
+}
+
+/* ---- draining -------------------------------------------------------------------------------- */
+
+static size_t fleet_waiting_bytes(const struct fleet *fleet)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        bytes += history_waiting_bytes(&fleet->lives[i]->history);
+    return bytes;
 }
 
 size_t fleet_drain(struct fleet *fleet, unsigned *fill_permille)
 {
-    size_t count = 0;
+    const bool hold_back = fleet->options.hold_back;
+    size_t count = 0, drained = 0;
     *fill_permille = 0;
-    for (size_t i = 0; i < fleet->count; i++) {
-        count += life_drain(fleet->lives[i]);
-        if (fleet->lives[i]->fill_permille > *fill_permille)
-            *fill_permille = fleet->lives[i]->fill_permille;
+    for (; drained < fleet->count; drained++) {
+        struct life *life = fleet->lives[(fleet->drain_next + drained) % fleet->count];
+        if (hold_back && fleet_waiting_bytes(fleet) >= fleet->waiting_bytes_max) {
+            *fill_permille = 1000; /* nobody empties the other rings meanwhile */
+            break;
+        }
+        const size_t came = life_drain(life, hold_back);
+        if (came > 0)
+            fleet_trim(fleet); /* at once, so that no two lives' records are too many together */
+        count += came;
+        if (life->fill_permille > *fill_permille)
+            *fill_permille = life->fill_permille;
     }
+    fleet->drain_next += drained; /* who was left out is the first the next time */
     return count;
+}
+
+bool fleet_is_pressed(const struct fleet *fleet)
+{
+    bool pressed = fleet_waiting_bytes(fleet) >= fleet->waiting_bytes_max / 2;
+    for (size_t i = 0; i < fleet->count && !pressed; i++)
+        pressed = life_is_pressed(fleet->lives[i]);
+    return pressed;
 }

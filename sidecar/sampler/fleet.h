@@ -20,6 +20,13 @@ enum { FLEET_REGIONS_MAX = 256, FLEET_GIVEN_UP_MAX = 4096, FLEET_USER_REFUSED_MA
 #define FLEET_OPENED_BYTES_MAX ((size_t)64 << 20)
 #define FLEET_DEAD_BYTES_MAX   ((size_t)256 << 20)
 
+/* What all lives remember, and of it what is not yet published: a document of it must be small
+ * enough to be made in one piece. */
+#define FLEET_HISTORY_BYTES_MAX ((size_t)256 << 20)
+#define FLEET_WAITING_BYTES_MAX ((size_t)32 << 20)
+/* Of log lines, what the largest histories keep while others keep more: 1 MiB of text and heads. */
+#define FLEET_LOGS_PROMISED ((size_t)4 << 20)
+
 /* Where to look. Exactly one of dir, file and pid is set. */
 struct fleet_target {
     const char *dir;
@@ -41,6 +48,8 @@ struct fleet {
     struct life *current[FLEET_REGIONS_MAX]; /* sorted by instance */
     const struct forwarder_view *views[FLEET_REGIONS_MAX];
     size_t current_count;
+    size_t drain_next; /* the life that is drained first */
+    size_t dead_bytes_max, history_bytes_max, waiting_bytes_max; /* as above; tests set less */
     struct life_totals gone; /* of lives that were given up: totals never fall */
     uint64_t given_up[FLEET_GIVEN_UP_MAX]; /* file keys of lives that are of no use any more */
     size_t given_up_next;
@@ -74,7 +83,11 @@ struct life_totals fleet_totals(const struct fleet *fleet);
 /* How many sections of the attached regions are not served whole. */
 size_t fleet_sections_refused(const struct fleet *fleet);
 
-/* Drains every ring; returns how many records came. *fill_permille: the fullest ring found. */
+/* Drains every ring; returns how many records came. *fill_permille: the fullest ring found. What
+ * was published gives way where all histories together would take too much. */
 size_t fleet_drain(struct fleet *fleet, unsigned *fill_permille);
+
+/* Whether so much waits to be published that the next tick should come at once. */
+bool fleet_is_pressed(const struct fleet *fleet);
 
 #endif

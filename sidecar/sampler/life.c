@@ -9,7 +9,11 @@
 
 #define SAMPLE_SPACING_NS UINT64_C(1000000000)
 
-enum { DRAIN_RECORDS_MAX = 65536 }; /* a drain: a bound on the work between two events */
+enum {
+    DRAIN_RECORDS_MAX = 65536, /* a drain: a bound on the work between two events */
+    SLICE_RECORDS = 64,        /* taken between two looks at the room that is left */
+    SLICE_BYTES_MAX = 5 << 18, /* so many of the longest: 16 KiB of text, 2 KiB of attributes */
+};
 
 struct life *life_open(const char *path, const struct life_options *options,
                        enum attach_result *result, char *why, size_t cap)
@@ -30,9 +34,9 @@ struct life *life_open(const char *path, const struct life_options *options,
     life->region = region;
     life->identity = region_identity(region);
     life->table = table;
-    row_queue_init(&life->rows, options->points_bytes_max, options->history_ns);
-    record_queue_init(&life->spans, options->span_words_max, options->spans_max);
-    record_queue_init(&life->logs, options->log_words_max, options->logs_max);
+    row_queue_init(&life->history.rows, options->points_bytes_max, options->history_ns);
+    record_queue_init(&life->history.spans, options->spans_bytes_max, options->spans_kept);
+    record_queue_init(&life->history.logs, options->logs_bytes_max, options->logs_kept);
     return life;
 }
 
@@ -52,9 +56,7 @@ void life_free(struct life **life)
         track_free(&it->tracks[i]);
     free(it->tracks);
     free(it->pipeline_views);
-    record_queue_free(&it->logs);
-    record_queue_free(&it->spans);
-    row_queue_free(&it->rows);
+    history_free(&it->history);
     series_table_free(&it->table);
     region_close(&it->region);
     free(it);
@@ -197,9 +199,9 @@ static void rows_update(struct life *life, uint64_t unix_ns)
         return;
     struct process_figures process = process_read(life->identity);
     struct point_row *row = series_table_row(life->table, life->identity, life->snapshot, &process,
-                                             row_queue_newest(&life->rows));
+                                             row_queue_newest(&life->history.rows));
     if (row != NULL)
-        row_queue_push(&life->rows, row);
+        row_queue_push(&life->history.rows, row);
 }
 
 /* A region may claim any number: what is added to it later must not make it begin anew. */
@@ -221,7 +223,7 @@ static void losses_update(struct losses *lost, const struct losses *now)
 
 void life_end_before(struct life *life, uint64_t unix_ns)
 {
-    row_queue_end_before(&life->rows, unix_ns);
+    row_queue_end_before(&life->history.rows, unix_ns);
 }
 
 bool life_sample(struct life *life, const struct life_options *options, uint64_t unix_ns,
@@ -267,31 +269,55 @@ static void life_keep(void *arg, const struct record *record)
     struct life *life = arg;
     if (record->time_unix_ns > life->last_record_unix_ns)
         life->last_record_unix_ns = record->time_unix_ns;
-    (void)record_queue_push(record->kind == RECORD_SPAN ? &life->spans : &life->logs, record);
+    (void)record_queue_push(
+        record->kind == RECORD_SPAN ? &life->history.spans : &life->history.logs, record);
 }
 
-size_t life_drain(struct life *life)
+static bool queue_might_overflow(const struct record_queue *queue)
 {
-    if (life->ended)
-        return 0;
-    size_t count =
-        region_drain(life->region, DRAIN_RECORDS_MAX, life_keep, life, &life->fill_permille);
+    return queue->waiting_bytes + SLICE_BYTES_MAX > queue->max_bytes;
+}
+
+size_t life_drain(struct life *life, bool hold_back)
+{
+    const struct history *history = &life->history;
+    const size_t slice = hold_back ? SLICE_RECORDS : DRAIN_RECORDS_MAX;
+    size_t count = 0, came = slice;
+    unsigned fill;
+    life->fill_permille = 0;
+    while (!life->ended && came == slice && count < DRAIN_RECORDS_MAX) {
+        if (hold_back &&
+            (queue_might_overflow(&history->spans) || queue_might_overflow(&history->logs))) {
+            life->fill_permille = 1000; /* nobody empties the rings meanwhile */
+            return count;
+        }
+        came = region_drain(life->region, slice, life_keep, life, &fill);
+        if (count == 0)
+            life->fill_permille = fill;
+        count += came;
+    }
     /* Death was seen before this drain began, so nothing comes after an empty one. */
     if (count == 0 && writer_is_dead(life->verdict.state))
         life->drained_dry = true;
     return count;
 }
 
+bool life_is_pressed(const struct life *life)
+{
+    const struct record_queue *spans = &life->history.spans, *logs = &life->history.logs;
+    return spans->waiting_bytes >= spans->max_bytes / 2 ||
+           logs->waiting_bytes >= logs->max_bytes / 2;
+}
+
 size_t life_bytes(const struct life *life)
 {
-    return sizeof *life + region_bytes(life->region) + life->rows.bytes +
-           (life->spans.capacity + life->logs.capacity) * sizeof(uint64_t);
+    return sizeof *life + region_bytes(life->region) + history_bytes(&life->history);
 }
 
 struct losses life_losses(const struct life *life)
 {
     struct losses losses = life->lost;
-    losses.spans += life->spans.dropped;
-    losses.logs += life->logs.dropped;
+    losses.spans += life->history.spans.dropped;
+    losses.logs += life->history.logs.dropped;
     return losses;
 }

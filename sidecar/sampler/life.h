@@ -46,8 +46,7 @@ struct life {
     struct forwarder_view view;
 
     struct series_table *table;
-    struct row_queue rows;
-    struct record_queue spans, logs;
+    struct history history;
     struct losses lost; /* by the forwarder and in the rings; never falls, whatever a region says */
     struct losses told; /* what the loss notices have told so far */
     unsigned fill_permille; /* of the fullest ring at the last drain */
@@ -60,8 +59,9 @@ struct life {
 struct life_options {
     uint64_t history_ns;     /* how long points are kept */
     uint64_t window_ns;      /* of the bottleneck */
-    size_t points_bytes_max; /* of points */
-    size_t spans_max, span_words_max, logs_max, log_words_max;
+    size_t points_bytes_max, spans_bytes_max, logs_bytes_max;
+    size_t spans_kept, logs_kept; /* records */
+    bool hold_back; /* records that find no room stay in the rings, for who publishes at once */
 };
 
 /* Attaches to the region at path. NULL: *result and why say why not. */
@@ -78,8 +78,12 @@ bool life_sample(struct life *life, const struct life_options *options, uint64_t
  * of its instance began, so that no series starts anew before its last point. */
 void life_end_before(struct life *life, uint64_t unix_ns);
 
-/* Empties the rings into the history; returns how many records came. */
-size_t life_drain(struct life *life);
+/* Empties the rings into the history; returns how many records came. Held back: only until a queue
+ * is so full of unpublished records that the next ones might find no room. */
+size_t life_drain(struct life *life, bool hold_back);
+
+/* Whether a queue is half full of what was not yet published. */
+bool life_is_pressed(const struct life *life);
 
 /* How much memory it holds: what was read, and what is remembered. */
 size_t life_bytes(const struct life *life);

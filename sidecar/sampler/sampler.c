@@ -10,15 +10,15 @@
 
 #define SECOND_NS UINT64_C(1000000000)
 
-/* History: five minutes, and per life what the contract asks for at least. Words are 8 bytes. */
+/* History: five minutes, and per life what the contract asks for at least. */
 static const struct life_options history_options = {
     .history_ns = 300 * SECOND_NS,
     .window_ns = 60 * SECOND_NS,
     .points_bytes_max = 16 << 20,
-    .spans_max = 16000,
-    .span_words_max = 2 << 20, /* 16 MiB: 16,000 spans of 1 KiB */
-    .logs_max = 65536,
-    .log_words_max = 2 << 20, /* 16 MiB: what 2 s at 50,000 lines/s need, and >= 1 MiB of lines */
+    .spans_bytes_max = 16 << 20, /* 16,000 spans of 1 KiB */
+    .spans_kept = 16000,
+    .logs_bytes_max = 16 << 20, /* what 1 s at 50,000 lines/s needs, and >= 1 MiB of lines */
+    .logs_kept = 65536,
 };
 
 enum { BACKLOG_SECONDS = 60 };
@@ -46,7 +46,9 @@ bool sampler_init(struct sampler *sampler, const struct fleet_target *target, ui
         .drain_ns = drain_ns_min,
         .stats = {.interval_ms = interval_ns / 1000000},
     };
-    fleet_init(&sampler->fleet, target, &history_options);
+    struct life_options options = history_options;
+    options.hold_back = stream != NULL; /* whoever serves publishes at once when it is pressed */
+    fleet_init(&sampler->fleet, target, &options);
     sampler->self.start_unix_ns = clock_read(CLOCK_REALTIME);
     sampler->self.table = series_table_new_self();
     row_queue_init(&sampler->self.rows, 4 << 20, history_options.history_ns);
@@ -160,6 +162,11 @@ uint64_t sampler_drain(struct sampler *sampler)
         wanted = longest;
     sampler->drain_ns = wanted > drain_ns_min ? wanted : drain_ns_min;
     return sampler->drain_ns;
+}
+
+bool sampler_wants_tick(const struct sampler *sampler)
+{
+    return fleet_is_pressed(&sampler->fleet);
 }
 
 struct status_view sampler_view(const struct sampler *sampler)

@@ -38,6 +38,10 @@ void sampler_tick(struct sampler *sampler);
  * so that a ring that fills at the rate just seen is emptied before it is half full. */
 uint64_t sampler_drain(struct sampler *sampler);
 
+/* Whether so much was drained that a tick should come at once: what comes further might find no
+ * room before the next one is due. */
+bool sampler_wants_tick(const struct sampler *sampler);
+
 /* What the endpoints answer with; valid until the next tick. */
 struct status_view sampler_view(const struct sampler *sampler);
 
