@@ -348,13 +348,36 @@ static int lives_compare(const void *a, const void *b)
                : life_is_dead(*(struct life *const *)a) - life_is_dead(*(struct life *const *)b);
 }
 
+/* Notes since when the file of a dead life has been gone. What cannot be told is no removal. */
+static void life_note_removal(struct life *life, uint64_t mono_ns)
+{
+    const uint64_t key = region_file_key(life->identity->path);
+    const bool gone = key != 0 ? key != life->file_key : errno == ENOENT || errno == ENOTDIR;
+    if (!gone)
+        life->removed_mono_ns = 0;
+    else if (life->removed_mono_ns == 0)
+        life->removed_mono_ns = mono_ns;
+}
+
+/* Whether somebody removed the file of a dead life, and long enough ago. What a process has open
+ * goes with it: there nobody removed anything. */
+static bool fleet_shall_forget(const struct fleet *fleet, struct life *life, uint64_t mono_ns)
+{
+    if (!life_is_dead(life) || fleet->target.pid != 0)
+        return false;
+    life_note_removal(life, mono_ns);
+    return life->removed_mono_ns != 0 &&
+           mono_ns - life->removed_mono_ns > fleet->options.history_ns;
+}
+
 /*
  * Of each instance in a directory the newest life is current; an older one that is dead becomes the
  * previous life of the current one, older dead ones are given up, and so is a copy of the current
  * one's file. An older one that lives is a second forwarder with the same name: current too,
- * because nobody may vanish from view while it runs.
+ * because nobody may vanish from view while it runs. A newest one that is to be forgotten leaves
+ * its place to the one before, as if it had never been.
  */
-static void fleet_settle(struct fleet *fleet)
+static void fleet_settle(struct fleet *fleet, uint64_t mono_ns)
 {
     size_t kept = 0;
     struct life *head = NULL; /* the newest life of the instance at hand */
@@ -365,6 +388,12 @@ static void fleet_settle(struct fleet *fleet)
         const bool same = head != NULL &&
                           strcmp(head->identity->instance, life->identity->instance) == 0 &&
                           places_compare(head, life) == 0;
+        if (fleet_shall_forget(fleet, life, mono_ns) && !same) {
+            if (!fleet->silent)
+                log_line(LOG_LEVEL_INFO, "%s was removed: forgotten", life->identity->path);
+            fleet_give_up(fleet, life);
+            continue;
+        }
         if (!same) {
             head = life;
             head->previous = NULL;
@@ -417,7 +446,7 @@ void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns)
     while (fleet_dead_bytes(fleet) > fleet->dead_bytes_max && fleet_drop_oldest(fleet))
         continue; /* evidence must not cost more memory than it is worth */
     fleet_trim(fleet);
-    fleet_settle(fleet);
+    fleet_settle(fleet, mono_ns);
 }
 
 /* ---- draining -------------------------------------------------------------------------------- */

@@ -74,7 +74,8 @@ void fleet_free(struct fleet *fleet);
 void fleet_scan(struct fleet *fleet);
 
 /* Reads every life, then settles which are current and which are previous; lives older than that
- * are given up. */
+ * are given up. So is a current life that is dead and whose file has been gone for as long as
+ * history reaches back: who removes it by hand wants it forgotten. */
 void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns);
 
 /* Totals over every life there ever was. */

@@ -36,6 +36,7 @@ struct life {
 
     uint64_t heartbeat_mark, heartbeat_mono_ns;
     uint64_t dead_unix_ns; /* when the writer was first seen dead; 0: it was not */
+    uint64_t removed_mono_ns; /* dead: since when its file is seen to be gone; 0: it is there */
     uint64_t last_record_unix_ns; /* the newest time of its records */
     bool drained_dry;      /* dead, and its rings gave everything */
     bool ended;            /* and that is accounted for: nothing can change any more */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fleet over real regions, with a clock of the test's own: what is bounded over all lives, and
- * totals that never fall.
+ * The fleet over real regions, with a clock of the test's own: what is bounded over all lives, what
+ * is forgotten when, and totals that never fall.
  */
 #include "fleet.h"
 #include "fwdscope.h"
@@ -172,6 +172,85 @@ static const struct life *current_named(const char *instance)
             return fleet.current[i];
     }
     return NULL;
+}
+
+/* ---- what is forgotten ----------------------------------------------------------------------- */
+
+static void a_dead_life_whose_file_was_removed_is_forgotten_in_time(void **state)
+{
+    (void)state;
+    struct forwarder *removed = forwarder_start("removed"), *kept = forwarder_start("kept");
+    forwarder_write(removed, 5);
+    ticks(1);
+    forwarder_kill(removed);
+    forwarder_kill(kept);
+    ticks(3);
+    assert_int_equal(fleet.current_count, 2);
+    assert_int_equal(unlink(removed->path), 0);
+    ticks(1);
+    const uint64_t seen_ns = now_ns;
+    tick_at(seen_ns + 300 * SECOND_NS); /* evidence until the very end */
+    assert_int_equal(fleet.current_count, 2);
+    assert_int_equal(current_named("removed")->history.logs.next, 5);
+    tick_at(seen_ns + 301 * SECOND_NS);
+    assert_int_equal(fleet.current_count, 1);
+    assert_null(current_named("removed"));
+    tick_at(seen_ns + 9000 * SECOND_NS); /* one that is there stays for ever */
+    assert_non_null(current_named("kept"));
+    assert_int_equal(policy_readiness(fleet.views, fleet.current_count, fleet.trouble).ready,
+                     false);
+    assert_int_equal(unlink(kept->path), 0);
+    ticks(1);
+    tick_at(now_ns + 301 * SECOND_NS);
+    assert_int_equal(fleet.current_count, 0);
+}
+
+static void a_file_that_comes_back_was_not_removed(void **state)
+{
+    (void)state;
+    char aside[PATH_BYTES + 8];
+    struct forwarder *it = forwarder_start("moved");
+    ticks(1);
+    forwarder_kill(it);
+    ticks(1);
+    snprintf(aside, sizeof aside, "%s.aside", it->path);
+    assert_int_equal(rename(it->path, aside), 0);
+    tick_at(now_ns + 2 * SECOND_NS);
+    tick_at(now_ns + 200 * SECOND_NS);
+    assert_int_equal(rename(aside, it->path), 0);
+    tick_at(now_ns + 200 * SECOND_NS);
+    assert_int_equal(rename(it->path, aside), 0);
+    tick_at(now_ns + 200 * SECOND_NS); /* counted anew */
+    tick_at(now_ns + 299 * SECOND_NS);
+    assert_int_equal(fleet.current_count, 1);
+    tick_at(now_ns + 2 * SECOND_NS);
+    assert_int_equal(fleet.current_count, 0);
+}
+
+/* Of a forwarder that runs, and of a life that is only the previous one, nothing is forgotten. */
+static void the_living_and_the_previous_stay(void **state)
+{
+    (void)state;
+    struct forwarder *first = forwarder_start("again");
+    ticks(1);
+    forwarder_kill(first);
+    struct forwarder *second = forwarder_start("again");
+    ticks(2);
+    assert_int_equal(fleet.current_count, 1);
+    assert_non_null(fleet.current[0]->previous);
+    (void)unlink(first->path);
+    assert_int_equal(unlink(second->path), 0);
+    ticks(1);
+    tick_at(now_ns + 1000 * SECOND_NS);
+    assert_int_equal(fleet.current_count, 1);
+    assert_int_equal(fleet.current[0]->verdict.state, WRITER_ALIVE);
+    assert_non_null(fleet.current[0]->previous);
+    forwarder_kill(second); /* only from its death on does the time count */
+    ticks(1);
+    tick_at(now_ns + 299 * SECOND_NS);
+    assert_int_equal(fleet.count, 2);
+    tick_at(now_ns + 2 * SECOND_NS); /* and with it goes the previous one, removed as long ago */
+    assert_int_equal(fleet.count, 0);
 }
 
 /* ---- bounds ---------------------------------------------------------------------------------- */
@@ -403,6 +482,9 @@ int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
+        FLEET_TEST(a_dead_life_whose_file_was_removed_is_forgotten_in_time),
+        FLEET_TEST(a_file_that_comes_back_was_not_removed),
+        FLEET_TEST(the_living_and_the_previous_stay),
         FLEET_TEST(all_histories_together_are_bounded),
         FLEET_TEST(points_alone_are_bounded),
         FLEET_TEST(what_finds_no_room_waits_in_its_ring),
