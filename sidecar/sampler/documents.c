@@ -13,6 +13,7 @@
 enum {
     ARENA_BYTES_MAX = 256 << 20, /* one document's tree */
     JSON_BYTES_MAX = 64 << 20,   /* one document */
+    KEPT_BYTES_MAX = 32 << 20,   /* of either, from one document to the next */
     BACKLOG_BYTES_MAX = 2 << 20, /* all three together */
     BACKLOG_RECORDS_MAX = 16384,
     BACKLOG_ROWS_MAX = 150,
@@ -252,6 +253,19 @@ static bool signal_build(struct documents *documents, const struct fleet *fleet,
     return false;
 }
 
+/* What an unusually large document took is given back. */
+static void documents_give_back(struct documents *documents)
+{
+    struct arena *fresh =
+        arena_bytes(documents->arena) > KEPT_BYTES_MAX ? arena_new(ARENA_BYTES_MAX) : NULL;
+    if (fresh != NULL) {
+        arena_free(&documents->arena);
+        documents->arena = fresh;
+    }
+    if (documents->json.capacity > KEPT_BYTES_MAX)
+        buffer_free(&documents->json);
+}
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 /* What the next document of a signal tells of: the records that are waiting to be published, and
@@ -306,7 +320,71 @@ void documents_tick(struct documents *documents, struct fleet *fleet,
                  (unsigned long long)(records.spans + records.log_records));
         out->messages[signal] = documents_loss_notice(NULL, 1, records.spans, records.log_records);
     }
+    documents_give_back(documents);
     signal_advance(fleet, signal);
+}
+
+/* What one part may add to a backlog: so many records or rows, each of about so many bytes. */
+struct share {
+    size_t count, item_bytes;
+};
+
+/* Guessed rather low, so that seldom less is sent than would fit. */
+enum { POINT_JSON_BYTES = 110, LOG_JSON_BYTES = 60, SPAN_JSON_BYTES = 200 };
+
+static struct share records_share(const struct record_queue *queue, uint64_t since,
+                                  size_t json_bytes)
+{
+    const size_t held = (size_t)(queue->next - queue->first);
+    return (struct share){
+        .count = record_queue_count(queue, queue->first, queue->published, since),
+        .item_bytes = json_bytes + (held > 0 ? queue->bytes / held : 0),
+    };
+}
+
+static struct share life_share(const struct life *life, enum signal signal, uint64_t since)
+{
+    const struct history *history = &life->history;
+    switch (signal) {
+    case SIGNAL_SPANS:
+        return records_share(&history->spans, since, SPAN_JSON_BYTES);
+    case SIGNAL_LOGS:
+        return records_share(&history->logs, since, LOG_JSON_BYTES);
+    case SIGNAL_METRICS:
+        break;
+    }
+    return (struct share){.count = row_queue_count(&history->rows, since),
+                          .item_bytes = series_table_count(life->table) * POINT_JSON_BYTES};
+}
+
+/* The most records or rows of each life, up to `max`, that are likely to fit; 1 at least. */
+static size_t shares_fit(const struct share *shares, size_t count, size_t max, size_t budget)
+{
+    size_t least = 1;
+    while (least < max) {
+        const size_t middle = max - (max - least) / 2;
+        size_t bytes = 0;
+        for (size_t i = 0; i < count; i++)
+            bytes += (shares[i].count < middle ? shares[i].count : middle) * shares[i].item_bytes;
+        if (bytes <= budget)
+            least = middle;
+        else
+            max = middle - 1;
+    }
+    return least;
+}
+
+/* With how many records or rows of each life to begin, so that no more is made than is sent. */
+static size_t backlog_begin(const struct fleet *fleet, enum signal signal,
+                            const struct scope *scope, size_t budget)
+{
+    struct share shares[FLEET_REGIONS_MAX];
+    for (size_t i = 0; i < fleet->count; i++) {
+        const struct life *life = fleet->lives[i];
+        shares[i] =
+            life_share(life, signal, backlog_since(life, scope, life_is_current(fleet, life)));
+    }
+    return shares_fit(shares, fleet->count, scope->max, budget);
 }
 
 /* How many records or rows to try after `max` of them made `length` bytes: at most a share that
@@ -337,6 +415,7 @@ void documents_backlog(struct documents *documents, const struct fleet *fleet,
             .seconds = seconds,
             .max = signal == SIGNAL_METRICS ? BACKLOG_ROWS_MAX : BACKLOG_RECORDS_MAX,
         };
+        scope.max = backlog_begin(fleet, (enum signal)signal, &scope, budget);
         while (scope.max > 0) {
             uint64_t sent;
             bool full;

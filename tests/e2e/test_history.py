@@ -1,15 +1,25 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the sidecar remembers: published early when it must be."""
+"""What the sidecar remembers: bounded over all forwarders, published early when it must be, and
+there at once for who connects."""
+import pathlib
+import re
+import statistics
 import time
 import unittest
 
-from harness import Case, wait_until
+from harness import Case, SANITIZER, wait_until
 
 MIB = 1 << 20
 LINE = 1000
 RECORD = LINE + 15 * 8  # of a line in its ring
 INTERVAL = 60
+
+
+def own_memory(pid):
+    """Resident memory that is the process's alone: not the pages of mapped regions."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) * 1024
 
 
 class EarlyTicks(Case):
@@ -56,6 +66,65 @@ class EarlyTicks(Case):
         late = self.subscriber(sidecar, backlog=60)  # and a client that comes makes none either
         wait_until(lambda: late.documents("metrics"))
         self.assertEqual(sidecar.ticks(), before)
+
+
+class ManyForwarders(Case):
+    COUNT, LINES = 200, 200
+    # The bound of all histories, and what 200 regions take besides: readings and series. With
+    # TSan, memory is mostly its own.
+    OWN_MAX = {"": (256 + 128) * MIB, "address": 1200 * MIB, "thread": float("inf")}[SANITIZER]
+
+    def load(self, patients, rounds):
+        """Bursts of less than half a ring, each awaited, so that nothing is lost."""
+        for _ in range(rounds):
+            for patient in patients:
+                patient.send("lines", self.LINES, LINE)
+            for patient in patients:
+                patient._line()
+            self.stream_of.await_tick(0)
+
+    def first_ms(self, sidecar, backlog):
+        """From the call of connect() to the first message, to all three; and the bytes of them."""
+        firsts, lasts, sizes = [], [], []
+        for _ in range(7):
+            subscriber = self.subscriber(sidecar, backlog=backlog, rules=False)
+            wait_until(lambda: len(subscriber.texts) >= 3)
+            firsts.append((subscriber.texts[0][0] - subscriber.connected) * 1e3)
+            lasts.append((subscriber.texts[2][0] - subscriber.connected) * 1e3)
+            sizes.append(sum(len(text) for _, text in subscriber.texts[:3]))
+            subscriber.close()
+        return statistics.median(firsts), statistics.median(lasts), max(sizes)
+
+    def test_memory_and_backlog(self):
+        patients = []
+        for number in range(self.COUNT):
+            patients.append(self.patient("--instance", f"p{number:03}", "--lanes", 2,
+                                         "--log-ring", 512 << 10, "--span-ring", 64 << 10))
+            patients[-1].pipeline()
+        sidecar = self.stream_of = self.sidecar(interval="1s")
+        wait_until(lambda: len(sidecar.status()["forwarders"]) == self.COUNT)
+        for patient in patients:
+            patient.do("spans", 200)
+        idle = own_memory(sidecar.pid)
+        self.load(patients, 8)  # 342 MiB of records, of which 256 are remembered
+        loaded = own_memory(sidecar.pid)
+        self.load(patients, 4)
+        later = own_memory(sidecar.pid)
+        status = sidecar.status()
+        self.assertEqual(sum(one["region"]["lost"]["logs"] for one in status["forwarders"]), 0)
+        read = self.COUNT * 12 * self.LINES * RECORD
+        print(f"figure: {self.COUNT} forwarders: {idle / MIB:.0f} MiB idle, "
+              f"{max(loaded, later) / MIB:.0f} MiB once {read / MIB:.0f} MiB of records were read",
+              flush=True)
+        self.assertGreater(later, 200 * MIB)
+        self.assertLess(max(loaded, later), self.OWN_MAX)
+
+        for backlog in (60, 300):
+            first, last, size = self.first_ms(sidecar, backlog)
+            print(f"figure: backlog of {backlog} s, {self.COUNT} loaded forwarders: first message "
+                  f"after {first:.0f} ms, all after {last:.0f} ms, {size} bytes", flush=True)
+            self.assertGreater(size, MIB)
+            self.assertLessEqual(size, 2 * MIB)
 
 
 if __name__ == "__main__":
