@@ -40,7 +40,7 @@ struct scope {
     bool backlog;     /* published records and many rows; else unpublished ones, one row */
     uint64_t seconds; /* backlog: how far back */
     uint64_t unix_ns; /* now */
-    size_t max;       /* records or rows a life */
+    size_t max;       /* records or rows a life; of a backlog active spans too */
     bool everything;  /* dump: all records and rows, whenever they were */
     size_t first;     /* dump: leaves out so many records of each life, the oldest */
 };
@@ -129,6 +129,24 @@ static bool life_is_current(const struct fleet *fleet, const struct life *life)
     return false;
 }
 
+/*
+ * How many active spans of a life a document tells of: a tick of all, while the life is read. A
+ * backlog tells of what the ticks that it stands for told last: of a current life what is under way
+ * or was when it ended, and of the life before, if it ended within that time, what was in flight
+ * then. Of each life at most so many as of records, or many lives would leave no room for those.
+ */
+static size_t active_count(const struct life *life, const struct scope *scope, bool current)
+{
+    const size_t all = life->snapshot->active_span_count;
+    if (scope->everything)
+        return scope->first == 0 ? all : 0;
+    if (!scope->backlog)
+        return life->fresh ? all : 0;
+    if (!current && life->snapshot->time_unix_ns < backlog_since(life, scope, current))
+        return 0;
+    return all < scope->max ? all : scope->max;
+}
+
 /* ---- one document ---------------------------------------------------------------------------- */
 
 /* Encodes a tree into the buffer; false when there is none or it cannot be written. */
@@ -198,10 +216,8 @@ static bool spans_build(struct documents *documents, const struct fleet *fleet,
                             &part->finished_count);
         *full = part->finished == NULL;
         *sent += part->finished_count;
-        if (scope->everything ? scope->first == 0 : scope->backlog ? current : life->fresh) {
-            part->active = life->snapshot->active_spans;
-            part->active_count = life->snapshot->active_span_count;
-        }
+        part->active = life->snapshot->active_spans;
+        part->active_count = active_count(life, scope, current);
     }
     const TraceRequest *tree = *full ? NULL : model_spans(arena, parts, fleet->count, full);
     return tree_encode(&documents->json, tree, *full);
@@ -342,12 +358,17 @@ static struct share records_share(const struct record_queue *queue, uint64_t sin
     };
 }
 
-static struct share life_share(const struct life *life, enum signal signal, uint64_t since)
+static struct share life_share(const struct life *life, enum signal signal,
+                               const struct scope *scope, bool current)
 {
     const struct history *history = &life->history;
+    const uint64_t since = backlog_since(life, scope, current);
+    struct share share;
     switch (signal) {
     case SIGNAL_SPANS:
-        return records_share(&history->spans, since, SPAN_JSON_BYTES);
+        share = records_share(&history->spans, since, SPAN_JSON_BYTES);
+        share.count += active_count(life, scope, current);
+        return share;
     case SIGNAL_LOGS:
         return records_share(&history->logs, since, LOG_JSON_BYTES);
     case SIGNAL_METRICS:
@@ -381,8 +402,7 @@ static size_t backlog_begin(const struct fleet *fleet, enum signal signal,
     struct share shares[FLEET_REGIONS_MAX];
     for (size_t i = 0; i < fleet->count; i++) {
         const struct life *life = fleet->lives[i];
-        shares[i] =
-            life_share(life, signal, backlog_since(life, scope, life_is_current(fleet, life)));
+        shares[i] = life_share(life, signal, scope, life_is_current(fleet, life));
     }
     return shares_fit(shares, fleet->count, scope->max, budget);
 }

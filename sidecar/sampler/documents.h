@@ -38,7 +38,9 @@ void documents_tick(struct documents *documents, struct fleet *fleet,
                     const struct self_series *self, uint64_t unix_ns, enum signal signal,
                     struct tick_messages *out);
 
-/* What was published over the last `seconds`, newest first when it is too much: at most 2 MiB. */
+/* What was published over the last `seconds`, newest first when it is too much: at most 2 MiB. With
+ * it the active spans as they stand, and of a life that ended within that time those that were in
+ * flight then. */
 void documents_backlog(struct documents *documents, const struct fleet *fleet,
                        const struct self_series *self, uint64_t unix_ns, uint64_t seconds,
                        struct message *out[TICK_MESSAGES]);

@@ -8,6 +8,7 @@ import statistics
 import time
 import unittest
 
+import otlp_rules
 from harness import Case, SANITIZER, wait_until
 
 MIB = 1 << 20
@@ -125,6 +126,83 @@ class ManyForwarders(Case):
                   f"after {first:.0f} ms, all after {last:.0f} ms, {size} bytes", flush=True)
             self.assertGreater(size, MIB)
             self.assertLessEqual(size, 2 * MIB)
+
+
+class InFlight(Case):
+    """What was in flight when a forwarder was killed, for who comes only afterwards."""
+
+    def await_all_read(self, sidecar, *patients):
+        """From then on no tick tells of them: what a client hears of them is its backlog."""
+        maps = pathlib.Path(f"/proc/{sidecar.pid}/maps")
+        for patient in patients:
+            patient.kill()
+        wait_until(lambda: not any(patient.path in maps.read_text() for patient in patients))
+
+    @staticmethod
+    def told(subscriber):
+        """Names by the instance id of the life that they are told of: (under way, finished)."""
+        running, finished = {}, {}
+        for resource, _, span in otlp_rules.resources(subscriber.documents("spans"),
+                                                      "resourceSpans", "scopeSpans", "spans"):
+            into = running if otlp_rules.attributes(span).get("in_progress") else finished
+            instance = resource["service.instance.id"]
+            into.setdefault(instance, []).append(span["name"])
+        return running, finished
+
+    def test_of_the_life_before(self):
+        first = self.patient("--instance", "one")
+        first.pipeline()
+        first.do("span-start", "b", "batch")
+        first.do("span-stage", "b", "output")
+        first.do("span-start", "o", "output", "b")
+        first.do("spans", 3)
+        sidecar = self.sidecar()
+        one = sidecar.status()["region"]["uuid"]
+        self.await_all_read(sidecar, first)
+        second = self.patient("--instance", "one")
+        second.pipeline()
+        second.do("span-start", "n", "next")
+        sidecar.await_ready(200, "all_components_healthy")
+        two = sidecar.status()["region"]["uuid"]
+        self.assertEqual(sidecar.status()["forwarders"][0]["previous"]["region"]["uuid"], one)
+
+        late = self.subscriber(sidecar, backlog=300)
+        wait_until(lambda: len(self.told(late)[0].get(two, [])) >= 3)  # its backlog and some ticks
+        running, finished = self.told(late)
+        self.assertEqual(sorted(running.pop(one)), ["batch", "output"])
+        self.assertEqual(set(running.pop(two)), {"next"})
+        self.assertEqual((running, finished), ({}, {one: ["counted"] * 3}))
+
+        none = self.subscriber(sidecar, backlog=0)
+        wait_until(lambda: two in self.told(none)[0])
+        self.assertNotIn(one, self.told(none)[0])
+
+        def has_passed():
+            """Whether a backlog of one second reaches back to its end no more."""
+            short = self.subscriber(sidecar, backlog=1)
+            running = wait_until(lambda: self.told(short)[0])
+            short.close()
+            return one not in running
+        wait_until(has_passed)
+
+    def test_more_than_fits(self):
+        """Spans that were under way leave room for finished ones, and each life for the others."""
+        patients = [self.patient("--instance", f"p{i}", "--active-spans", 1100, "--lanes", 10)
+                    for i in range(8)]
+        for patient in patients:
+            patient.pipeline()
+            patient.do("load", 8, 0, 0, 16, 20, 128)
+        sidecar = self.sidecar()
+        watching = self.subscriber(sidecar, rules=False, backlog=0)
+        wait_until(lambda: len(self.told(watching)[1]) == len(patients))
+        self.await_all_read(sidecar, *patients)
+        late = self.subscriber(sidecar, backlog=300)
+        late.await_documents(1, "spans")
+        text = next(text for _, text in late.texts if '"resourceSpans"' in text)
+        self.assertLessEqual(len(text), 2 * MIB)
+        self.assertGreater(len(text), MIB // 2)
+        for held in self.told(late):
+            self.assertEqual(len(held), len(patients))
 
 
 if __name__ == "__main__":
