@@ -20,6 +20,7 @@ export class Lineage {
   constructor() {
     this.owners = new Map(); // key of a life -> instance
     this.ends = new Map(); // start -> {state, signal}
+    this.over = new Map(); // key of a life that ended -> true
     this.pipelines = new Map(); // start -> the pipelines of the last status of that life
   }
 
@@ -28,11 +29,13 @@ export class Lineage {
     for (const forwarder of forwarders) {
       for (const side of [forwarder, forwarder.previous]) {
         if (!side) continue;
-        for (const life of all)
-          if (lifeIs(life, side)) put(this.owners, life.key, forwarder.instance, LIVES_REMEMBERED_MAX);
         const { state, signal, signal_name: name, started_unix_ns: started } = side.writer ?? {};
-        if (state === "crashed" || state === "exited")
-          put(this.ends, started, { state, signal: name ?? signal }, ENDS_MAX);
+        const over = state === "crashed" || state === "exited";
+        for (const life of all.filter((one) => lifeIs(one, side))) {
+          put(this.owners, life.key, forwarder.instance, LIVES_REMEMBERED_MAX);
+          if (over) put(this.over, life.key, true, LIVES_REMEMBERED_MAX);
+        }
+        if (over) put(this.ends, started, { state, signal: name ?? signal }, ENDS_MAX);
         else this.ends.delete(started);
       }
       if (forwarder.pipelines.length > 0)

@@ -51,10 +51,7 @@ const DRAW = {
   },
   flow: () => showFlow(chosen(), rates),
   ledger: () => showLedger(chosen()),
-  traces() {
-    const lives = livesShown();
-    showTraces(lives[lives.length - 1], lives.slice(0, -1), Number(byId("trace-span").value) * 1000, nowThere());
-  },
+  traces: () => showTraces(livesShown(), lineage.over, Number(byId("trace-span").value) * 1000, nowThere()),
   logs: () => showLogs(livesShown(), logFilter()),
   previous: () => showPrevious(chosen(), livesShown(), lineage),
   cost: () => showCost(status, chosen(), store.sidecar, globalThis.fwdscope),

@@ -51,9 +51,14 @@ function componentRows(pipelines) {
   return rows;
 }
 
-function inFlight(life) {
-  const active = [...life?.active.values() ?? []].slice(0, IN_FLIGHT_MAX);
-  return active.map((span) => make("li", { class: "inflight", "data-span": span.id },
+/* What a life left; where the one after it speaks under the same key, that is kept apart. Pure. */
+export function leftBy(life, { side, which }, forwarder) {
+  if (!life) return [];
+  return [...(which === "previous" && lifeIs(life, forwarder) ? life.left : life.active).values()];
+}
+
+function inFlight(spans) {
+  return spans.slice(0, IN_FLIGHT_MAX).map((span) => make("li", { class: "inflight", "data-span": span.id },
     make("bdi", null, span.name), ` begun ${formatClock(span.start, true)}, ` +
     `${formatDuration(span.ms)} before the last reading` +
     (span.attributes.get("stage") === undefined ? "" : `, in stage ${span.attributes.get("stage")}`)));
@@ -95,7 +100,7 @@ export function showPrevious(forwarder, lives, lineage) {
     ...streamed.map(([pipeline, name, value]) =>
       counterRow(`previous/${pipeline}/${name}`, pipeline ? `${pipeline} / ${name}` : name, value)));
   byId("previous-counters-none").hidden = byId("previous-counters").childElementCount > 0;
-  const flying = inFlight(life);
+  const flying = inFlight(leftBy(life, past, forwarder));
   replace(byId("previous-inflight"), ...(flying.length ? flying
     : [make("li", { class: "note" }, "No span under way is known of its last reading.")]));
   const lines = lastLines(life, started, nextStart);

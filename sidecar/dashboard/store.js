@@ -31,7 +31,7 @@ const lastPart = (name) => name.slice(name.lastIndexOf(".") + 1);
 function newLife(resource) {
   return { key: resource.key, resource, series: new Map(), prefix: null, points: 0,
     spans: [], spanIds: new Set(), active: new Map(), activeClock: 0, metricsClock: 0,
-    newPoints: false,
+    left: new Map(), begun: 0, newPoints: false,
     logs: [], notices: 0, logCharacters: 0, logsSorted: true, firstTime: Infinity, lastTime: 0, starts: [],
     heard: 0, version: 0 };
 }
@@ -40,11 +40,20 @@ function attributesKey(attributes) {
   return attributes.size === 0 ? "" : JSON.stringify([...attributes].sort());
 }
 
+/* Under this key there was a life before: what that one leaves is kept, of the one before no more. */
+function anotherLife(life) {
+  const begun = Math.max(...life.starts.map((start) => Number(start.slice(0, -6))));
+  if (begun === life.begun) return;
+  life.begun = begun;
+  life.left = new Map();
+}
+
 /* Each start is one string, however many points carry it. */
 function internStart(life, start) {
   const known = life.starts.find((one) => one === start);
   if (known !== undefined || start === "") return known ?? "";
   life.starts.push(start);
+  if (life.starts.length > 1) anotherLife(life);
   if (life.starts.length > STARTS_PER_LIFE_MAX) life.starts.shift();
   return start;
 }
@@ -157,6 +166,7 @@ export class Store {
     } else {
       life.spanIds.add(span.id);
       life.active.delete(span.id);
+      life.left.delete(span.id);
       active.get(life)?.delete(span.id);
       life.spans.push(span);
     }
@@ -199,6 +209,7 @@ export class Store {
   settle(life) {
     life.version++;
     this.trimLogs(life);
+    this.partLives(life);
     if (life.newPoints) {
       /* A tick begins with metrics. A life that goes on and had no active span since its last tick
        * has none; one that is over keeps those that it died with. */
@@ -217,6 +228,16 @@ export class Store {
         series.points.splice(0, half);
         life.points -= half;
       }
+    }
+  }
+
+  /* Of several lives under one key, what began before the newest was left in flight by the one
+   * before it. */
+  partLives(life) {
+    for (const span of life.active.values()) {
+      if (span.start >= life.begun) continue;
+      life.active.delete(span.id);
+      if (life.left.size < ACTIVE_PER_LIFE_MAX) life.left.set(span.id, span);
     }
   }
 

@@ -140,7 +140,15 @@ function laneElement(name) {
   return lane;
 }
 
-export function showTraces(life, previousLives, windowMs, now) {
+/* What is drawn of lives, the newest last. What an earlier one left in flight when it ended is not
+ * under way: the panel of the previous life tells of it. Pure. */
+export function spansOf(lives, over, from) {
+  const newest = lives[lives.length - 1];
+  return lives.flatMap((life) => [...recent(life.spans, from),
+    ...life === newest || !over.has(life.key) ? life.active.values() : []]);
+}
+
+export function showTraces(lives, over, windowMs, now) {
   const root = byId("lanes");
   const width = Math.max(120, root.clientWidth - (root.clientWidth < 600 ? 0 : LANE_NAME_PX));
   if (Math.abs(scale - width / windowMs) > 1e-9 || now - origin > 3600000) {
@@ -149,8 +157,7 @@ export function showTraces(life, previousLives, windowMs, now) {
     bars = new Map();
   }
   const from = now - windowMs;
-  const spans = [...previousLives, life].filter(Boolean).flatMap((one) => [...recent(one.spans, from), ...one.active.values()]);
-  const { lanes, hidden, lanesHidden } = lanesOf(spans, from);
+  const { lanes, hidden, lanesHidden } = lanesOf(spansOf(lives, over, from), from);
   const fresh = new Map();
   const held = new Map([...root.children].map((lane) => [lane.dataset.lane, lane]));
   sync(root, lanes.map((lane) => {
@@ -168,7 +175,7 @@ export function showTraces(life, previousLives, windowMs, now) {
     return element;
   }));
   bars = fresh;
-  const live = life ? life.active.size : 0;
+  const live = lives.length ? lives[lives.length - 1].active.size : 0;
   setText(byId("trace-summary"), lanes.length === 0 ? "No batch in this time."
     : `${plural(fresh.size, "batch", "batches")} in ${formatDuration(windowMs)}, ${plural(live, "span")} under way` +
       (hidden ? `; ${formatCount(hidden)} more not drawn` : "") +

@@ -127,6 +127,8 @@ class Crash(PageCase):
         self.await_verdict("well")
         wait_until(lambda: self.data("#panel-previous", "state") == "crashed")
         wait_until(lambda: "the last words" in self.text("#panel-previous"))
+        wait_until(lambda: self.count("#panel-previous .inflight") == 1)
+        self.assertEqual(self.count(".lane .bar.live"), 0)
 
     def test_signal_is_named(self):
         patient = self.patient()

@@ -5,6 +5,8 @@ import test from "node:test";
 import * as store from "../../../sidecar/dashboard/store.js";
 import { Lineage, periodsOf } from "../../../sidecar/dashboard/lineage.js";
 import { CHARTS, axisTop, chartData } from "../../../sidecar/dashboard/charts.js";
+import { leftBy, pastLife } from "../../../sidecar/dashboard/previous.js";
+import { spansOf } from "../../../sidecar/dashboard/traces.js";
 import { START, gauge, integer, line, logs, metrics, nanos, point, span, spans, sum, take,
   text } from "./build.mjs";
 
@@ -48,6 +50,33 @@ test("a life that goes on without active spans has none; one that ended keeps wh
   assert.equal(lifeOf(held).active.size, 1);
   take(held, ...running(START + 4000, 1), ...running(START + 6000, 1));
   assert.equal(lifeOf(held).active.size, 0);
+});
+
+/* Two lives as a client that comes in the second one is told of them; as one that saw both is. */
+function killedAndBack(who, next, seen) {
+  const left = span("01", { t: START + 5000, active: true }), now = span("02", { t: START + 33000, active: true });
+  const first = running(START + 2000, 5, { who }), second = running(START + 34000, 2,
+    { start: START + 31000, who: next });
+  const both = { resourceSpans: [...spans(who, left).resourceSpans, ...spans(next, now).resourceSpans] };
+  const held = take(new Store(), ...first, ...seen ? [spans(who, left), ...second, spans(next, now)]
+    : [...second, both, ...running(START + 38000, 1, { start: START + 31000, who: next }), spans(next, now)]);
+  const forwarder = { instance: "ship", writer: { state: "alive", started_unix_ns: nanos(START + 31000) },
+    region: {}, pipelines: [], previous: { writer: { state: "crashed", started_unix_ns: nanos(START) } } };
+  const lineage = new Lineage();
+  lineage.learn(held.lives.values(), [forwarder]);
+  return { forwarder, lineage, lives: lineage.livesOf(held.lives.values(), forwarder) };
+}
+
+test("what a life left in flight is its own, never under way in the next, even under the same key", () => {
+  for (const next of [{ pid: 8, instance: "two" }, {}]) {
+    for (const seen of [false, true]) {
+      const { forwarder, lineage, lives } = killedAndBack({}, next, seen);
+      const past = pastLife(forwarder), life = lives[0];
+      assert.equal(lives.length, next.pid ? 2 : 1);
+      assert.deepEqual(leftBy(life, past, forwarder).map(({ id }) => id), ["01"]);
+      assert.deepEqual(spansOf(lives, lineage.over, START).map(({ id }) => id), ["02"]);
+    }
+  }
 });
 
 test("lines: a new connection's backlog is known line by line, equal lines are each their own", () => {
