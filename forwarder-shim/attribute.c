@@ -4,10 +4,8 @@
 
 #include <string.h>
 
-size_t text_cut(const char *text, size_t bytes, size_t max)
+size_t text_cut_long(const char *text, size_t max)
 {
-    if (bytes <= max)
-        return bytes;
     size_t cut = max;
     /* At most three steps back: to the head of the sequence that would be cut. */
     while (cut > 0 && max - cut < 3 && ((unsigned char)text[cut] & 0xc0) == 0x80)
@@ -15,95 +13,115 @@ size_t text_cut(const char *text, size_t bytes, size_t max)
     return ((unsigned char)text[cut] & 0xc0) == 0x80 ? max : cut; /* not UTF-8 anyway: cut hard */
 }
 
-size_t words_of_text(uint64_t *out, const char *text, size_t bytes)
+/* Words of the encoded attribute that begins at `head`. */
+static size_t attr_words(const uint64_t *head)
 {
-    size_t words = (size_t)fws_words_of(bytes);
-    if (words > 0) {
-        out[words - 1] = 0;
-        memcpy(out, text, bytes);
-    }
-    return words;
+    return 1 + (size_t)fws_words_of(FWS_ATTR_KEY_BYTES(*head)) +
+           (size_t)fws_words_of(FWS_ATTR_VALUE_BYTES(*head));
 }
 
-size_t attr_encode(uint64_t *out, size_t room, const struct fwdscope_attribute *attribute,
-                   unsigned *cut)
+/* The value of an attribute that is no string; false: of no known type. */
+static inline bool attr_number(const struct fwdscope_attribute *attribute, uint64_t *number)
 {
+    switch (attribute->type) {
+    case FWDSCOPE_INT:
+    case FWDSCOPE_DOUBLE:
+        memcpy(number, &attribute->value, sizeof *number);
+        return true;
+    case FWDSCOPE_BOOL:
+        *number = attribute->value.boolean ? 1 : 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One attribute as words at out[0..SHIM_ATTR_WORDS_MAX): returns its words, 0 when it is refused
+ * (bad key or type). *cut is 1 when the value was cut; *bit stands for the key, among others. */
+static inline size_t attr_encode(uint64_t *out, const struct fwdscope_attribute *attribute,
+                                 unsigned *cut, uint64_t *bit)
+{
+    uint64_t number;
     if (attribute->key == NULL)
         return 0;
-    size_t key_bytes = strnlen(attribute->key, FWS_NAME_BYTES_MAX + 1);
+    const size_t key_bytes = strnlen(attribute->key, FWS_NAME_BYTES_MAX + 1);
     if (key_bytes == 0 || key_bytes > FWS_NAME_BYTES_MAX)
         return 0;
-    size_t at = 1 + (size_t)fws_words_of(key_bytes);
-    size_t value_bytes = FWS_WORD_BYTES;
-    const char *string = NULL;
-    uint64_t number = 0;
-    unsigned was_cut = 0;
-
-    switch (attribute->type) {
-    case FWDSCOPE_STRING:
-        string = attribute->value.string != NULL ? attribute->value.string : "";
-        value_bytes = strnlen(string, FWS_ATTR_VALUE_BYTES_MAX + 1);
-        if (value_bytes > FWS_ATTR_VALUE_BYTES_MAX) {
-            value_bytes = text_cut(string, value_bytes, FWS_ATTR_VALUE_BYTES_MAX);
-            was_cut = 1;
+    const size_t at = 1 + fws_text_to_words(out + 1, attribute->key, key_bytes);
+    *bit = UINT64_C(1) << (out[at - 1] * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+    if (attribute->type == FWDSCOPE_STRING) {
+        const char *text = attribute->value.string != NULL ? attribute->value.string : "";
+        size_t bytes = strnlen(text, FWS_ATTR_VALUE_BYTES_MAX + 1);
+        if (SHIM_RARE(bytes > FWS_ATTR_VALUE_BYTES_MAX)) {
+            bytes = text_cut(text, bytes, FWS_ATTR_VALUE_BYTES_MAX);
+            *cut = 1;
         }
-        break;
-    case FWDSCOPE_INT:
-        number = (uint64_t)attribute->value.integer;
-        break;
-    case FWDSCOPE_DOUBLE:
-        memcpy(&number, &attribute->value.real, sizeof number);
-        break;
-    case FWDSCOPE_BOOL:
-        number = attribute->value.boolean ? 1 : 0;
-        break;
-    default:
-        return 0;
+        out[0] = FWS_ATTR_HEAD(FWS_ATTR_STRING, key_bytes, bytes);
+        return at + fws_text_to_words(out + at, text, bytes);
     }
-    if (at > room || fws_words_of(value_bytes) > room - at)
+    if (!attr_number(attribute, &number))
         return 0;
-    *cut = was_cut;
-    out[0] = FWS_ATTR_HEAD(attribute->type, key_bytes, value_bytes);
-    words_of_text(out + 1, attribute->key, key_bytes);
-    if (string == NULL) {
-        out[at] = number;
-        return at + 1;
-    }
-    return at + words_of_text(out + at, string, value_bytes);
+    out[0] = FWS_ATTR_HEAD(attribute->type, key_bytes, FWS_WORD_BYTES);
+    out[at] = number;
+    return at + 1;
 }
 
-/* Whether the encoded attribute at `late` has the key of an earlier one in [0, late). */
-static bool key_seen(const uint64_t *block, size_t late)
+/* Where an attribute with the key of the one at `fresh` stands before it; fresh: nowhere. */
+static size_t attr_find(const uint64_t *attrs, size_t fresh)
 {
-    size_t key_words = (size_t)fws_words_of(FWS_ATTR_KEY_BYTES(block[late]));
-    for (size_t at = 0; at < late;) {
-        size_t words = (size_t)fws_words_of(FWS_ATTR_KEY_BYTES(block[at]));
-        if (FWS_ATTR_KEY_BYTES(block[at]) == FWS_ATTR_KEY_BYTES(block[late]) &&
-            memcmp(block + at + 1, block + late + 1, key_words * FWS_WORD_BYTES) == 0)
-            return true;
-        at += 1 + words + (size_t)fws_words_of(FWS_ATTR_VALUE_BYTES(block[at]));
-    }
-    return false;
+    const size_t key_bytes = FWS_ATTR_KEY_BYTES(attrs[fresh]);
+    size_t at = 0;
+    while (at < fresh && (FWS_ATTR_KEY_BYTES(attrs[at]) != key_bytes ||
+                          memcmp(attrs + at + 1, attrs + fresh + 1, key_bytes) != 0))
+        at += attr_words(attrs + at);
+    return at;
 }
 
-struct attr_block attr_block_encode(uint64_t *out, size_t room,
-                                    const struct fwdscope_attribute *attributes, size_t count)
+/* Makes an attribute that was encoded behind the end part of the list, whatever is there already;
+ * *at is the first word that changed. False: it was dropped. */
+static __attribute__((noinline)) bool attr_join(struct attr_list *list, uint64_t *out, size_t room,
+                                                size_t words, bool replace, size_t *at)
 {
-    struct attr_block block = {0};
-    if (attributes == NULL)
-        return block;
+    const size_t end = list->words;
+    *at = attr_find(out, end);
+    const size_t old = *at < end ? attr_words(out + *at) : 0;
+    if (end - old + words > room || (old > 0 && !replace) ||
+        (old == 0 && list->count == FWS_ATTRS_MAX))
+        return false;
+    if (old == 0)
+        list->count++;
+    else if (old == words) /* in its place, so that little is published again */
+        memcpy(out + *at, out + end, words * sizeof *out);
+    else /* the old one goes, everything behind it moves up */
+        memmove(out + *at, out + *at + old, (end + words - *at - old) * sizeof *out);
+    list->words = end - old + words;
+    return true;
+}
+
+size_t attrs_put(struct attr_list *list, uint64_t *out, size_t room,
+                 const struct fwdscope_attribute *attributes, size_t count, bool replace)
+{
+    size_t changed = list->words;
     for (size_t i = 0; i < count; i++) {
-        size_t words = 0;
+        /* Behind the end there is room for any one attribute: whether it fits is known when the one
+         * that it replaces was found. */
+        const size_t end = list->words;
         unsigned cut = 0;
-        if (block.count < FWS_ATTRS_MAX)
-            words = attr_encode(out + block.words, room - block.words, &attributes[i], &cut);
-        if (words == 0 || key_seen(out, block.words)) {
-            block.dropped++;
+        uint64_t bit = 0;
+        size_t at = end;
+        const size_t words = attr_encode(out + end, &attributes[i], &cut, &bit);
+        if (words != 0 && (list->keys & bit) == 0 && end + words <= room &&
+            list->count < FWS_ATTRS_MAX) {
+            list->words = end + words; /* nearly always: a new key, and room for it */
+            list->count++;
+        } else if (words == 0 || !attr_join(list, out, room, words, replace, &at)) {
+            list->dropped++;
             continue;
         }
-        block.words += words;
-        block.count++;
-        block.cut += cut;
+        list->keys |= bit;
+        list->cut += cut;
+        if (at < changed)
+            changed = at;
     }
-    return block;
+    return changed;
 }

@@ -5,16 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void text_publish(fws_word *to, const char *text, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += FWS_WORD_BYTES) {
-        uint64_t word = 0;
-        size_t left = bytes - at;
-        memcpy(&word, text + at, left < FWS_WORD_BYTES ? left : FWS_WORD_BYTES);
-        fws_publish(&to[at / FWS_WORD_BYTES], word);
-    }
-}
-
 static void config_write(enum fws_config_state state, const char *path, const char *text,
                          size_t bytes)
 {
@@ -31,8 +21,8 @@ static void config_write(enum fws_config_state state, const char *path, const ch
     fws_publish(&words[FWS_CONFIG_STATE], state);
     fws_publish(&words[FWS_CONFIG_PATH_BYTES], path_bytes);
     fws_publish(&words[FWS_CONFIG_TEXT_BYTES], bytes);
-    text_publish(&words[FWS_CONFIG_PATH], path, path_bytes);
-    text_publish(&words[FWS_CONFIG_TEXT], text, bytes);
+    fws_text_publish(&words[FWS_CONFIG_PATH], path, path_bytes);
+    fws_text_publish(&words[FWS_CONFIG_TEXT], text, bytes);
     fws_seq_write_end(&words[FWS_CONFIG_SEQ], &shim->config_seq);
     pthread_mutex_unlock(&shim->registering);
 }
@@ -50,7 +40,7 @@ void fwdscope_config_publish_redacted(const char *path, const char *text, size_t
     if (text == NULL)
         return;
     if (text_bytes > FWS_CONFIG_BYTES_MAX) {
-        char reason[128];
+        char reason[FWS_NAME_BYTES_MAX + 1];
         snprintf(reason, sizeof reason, "the configuration has %zu bytes, more than %d", text_bytes,
                  (int)FWS_CONFIG_BYTES_MAX);
         fwdscope_config_refuse(path, reason);

@@ -19,13 +19,7 @@ bool strings_put(struct shim *shim, const void *bytes, size_t count, uint64_t *r
         return false;
     *ref = FWS_REF(shim->strings_used, count);
     fws_word *to = shim->strings + shim->strings_used / FWS_WORD_BYTES;
-    for (size_t at = 0; at < count; at += FWS_WORD_BYTES) {
-        uint64_t word = 0;
-        size_t left = count - at;
-        memcpy(&word, (const char *)bytes + at, left < FWS_WORD_BYTES ? left : FWS_WORD_BYTES);
-        /* Relaxed: the state word of the entry that refers to it publishes it. */
-        fws_put(&to[at / FWS_WORD_BYTES], word);
-    }
+    fws_text_publish(to, bytes, count);
     shim->strings_used += padded;
     return true;
 }
@@ -80,7 +74,7 @@ struct wanted {
 
 /* Writes the descriptor of instrument `index`; false when strings or slots are used up. */
 static bool instrument_write(struct shim *shim, uint32_t index, const struct wanted *wanted,
-                             const uint64_t *attrs, const struct attr_block *block)
+                             const uint64_t *attrs, const struct attr_list *list)
 {
     const struct fwdscope_instrument *what = wanted->what;
     const uint64_t strings_before = shim->strings_used;
@@ -89,7 +83,7 @@ static bool instrument_write(struct shim *shim, uint32_t index, const struct wan
         !text_put(shim, what->name, FWS_NAME_BYTES_MAX, &name) ||
         !text_put(shim, what->unit, FWS_NAME_BYTES_MAX, &unit) ||
         !text_put(shim, what->description, FWS_DESCRIPTION_BYTES_MAX, &description) ||
-        !strings_put(shim, attrs, block->words * FWS_WORD_BYTES, &attributes) ||
+        !strings_put(shim, attrs, list->words * FWS_WORD_BYTES, &attributes) ||
         !strings_put(shim, wanted->bounds, wanted->bound_count * sizeof(double), &bounds)) {
         shim->strings_used = strings_before; /* nothing refers to what was put */
         return false;
@@ -102,8 +96,8 @@ static bool instrument_write(struct shim *shim, uint32_t index, const struct wan
     fws_put(&words[FWS_I_UNIT], unit);
     fws_put(&words[FWS_I_DESCRIPTION], description);
     fws_put(&words[FWS_I_ATTRS], attributes);
-    fws_put(&words[FWS_I_ATTR_COUNT], block->count);
-    fws_put(&words[FWS_I_ATTR_DROPPED], block->dropped);
+    fws_put(&words[FWS_I_ATTR_COUNT], list->count);
+    fws_put(&words[FWS_I_ATTR_DROPPED], list->dropped);
     fws_put(&words[FWS_I_SLOT], shim->slots_used);
     fws_put(&words[FWS_I_SLOTS], wanted->slots);
     fws_put(&words[FWS_I_BOUNDS], bounds);
@@ -113,15 +107,32 @@ static bool instrument_write(struct shim *shim, uint32_t index, const struct wan
     return true;
 }
 
+/* Gives every lane its side of a histogram, with a private copy of the bounds: the strings section
+ * is ours to write, never ours to trust. */
+static void histogram_wire(struct shim *shim, uint32_t index, const struct wanted *wanted)
+{
+    const uint32_t slot = shim->instruments[index].slot;
+    double *bounds = shim->bounds + (size_t)slot * SHIM_BOUNDS_ROOM;
+    for (size_t i = 0; i < wanted->bound_count + SHIM_BOUNDS_STEP; i++)
+        bounds[i] = i < wanted->bound_count ? wanted->bounds[i] : (double)INFINITY;
+    for (uint32_t i = 0; i < shim->sizes.lanes; i++) {
+        struct lane *lane = &shim->lanes[i];
+        lane->histograms[index].words = lane->values + slot;
+        lane->histograms[index].bounds = bounds;
+    }
+}
+
 /* Registers with the mutex held; returns the instrument's index + 1, or 0. */
 static uint32_t instrument_add(struct shim *shim, const struct wanted *wanted)
 {
-    uint64_t attrs[FWS_ATTR_WORDS_MAX];
-    struct attr_block block = attr_block_encode(attrs, FWS_ATTR_WORDS_MAX, wanted->what->attributes,
-                                                wanted->what->attribute_count);
+    uint64_t attrs[SHIM_ATTRS_ROOM];
+    struct attr_list list = {0};
+    if (wanted->what->attributes != NULL)
+        attrs_put(&list, attrs, FWS_ATTR_WORDS_MAX, wanted->what->attributes,
+                  wanted->what->attribute_count, false);
     uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), wanted->what->name,
                                strlen(wanted->what->name) + 1);
-    hash = hash_bytes(hash, attrs, block.words * FWS_WORD_BYTES);
+    hash = hash_bytes(hash, attrs, list.words * FWS_WORD_BYTES);
     hash = hash_bytes(hash, &wanted->kind, sizeof wanted->kind);
     hash = hash_bytes(hash, &wanted->number, sizeof wanted->number);
     for (uint32_t i = 0; i < shim->instrument_count; i++) {
@@ -129,21 +140,32 @@ static uint32_t instrument_add(struct shim *shim, const struct wanted *wanted)
             return i + 1;
     }
     uint32_t index = shim->instrument_count;
-    if (index == shim->sizes.instruments || !instrument_write(shim, index, wanted, attrs, &block))
+    if (index == shim->sizes.instruments || !instrument_write(shim, index, wanted, attrs, &list))
         return 0;
     shim->instruments[index] =
-        (struct shim_instrument){.hash = hash,
-                                 .kind = wanted->kind,
-                                 .is_double = wanted->number == FWS_NUMBER_DOUBLE,
-                                 .slot = shim->slots_used,
-                                 .bounds = shim->bounds + shim->slots_used,
-                                 .bound_count = wanted->bound_count};
-    if (wanted->bound_count > 0) /* the strings section is ours to write, never ours to trust */
-        memcpy(shim->bounds + shim->slots_used, wanted->bounds,
-               wanted->bound_count * sizeof(double));
+        (struct shim_instrument){.hash = hash, .kind = wanted->kind, .slot = shim->slots_used};
+    if (wanted->kind == FWS_KIND_HISTOGRAM)
+        histogram_wire(shim, index, wanted);
     shim->slots_used += wanted->slots;
     shim->instrument_count = index + 1;
     return index + 1;
+}
+
+/* The handle of an instrument. */
+static uint64_t instrument_handle(const struct shim *shim, uint32_t index,
+                                  const struct wanted *wanted)
+{
+    static const enum handle_kind kinds[] = {
+        [FWS_KIND_COUNTER] = HANDLE_COUNTER,
+        [FWS_KIND_TOTAL] = HANDLE_TOTAL,
+        [FWS_KIND_UPDOWN] = HANDLE_UPDOWN,
+        [FWS_KIND_GAUGE] = HANDLE_INT_GAUGE,
+    };
+    if (wanted->kind == FWS_KIND_HISTOGRAM)
+        return handle_make(shim->key, HANDLE_HISTOGRAM, index);
+    const bool is_double = wanted->number == FWS_NUMBER_DOUBLE;
+    return handle_make(shim->key, is_double ? HANDLE_DOUBLE_GAUGE : kinds[wanted->kind],
+                       shim->instruments[index].slot);
 }
 
 static uint64_t instrument_register(const struct wanted *wanted)
@@ -161,7 +183,7 @@ static uint64_t instrument_register(const struct wanted *wanted)
         shim_refuse(shim);
         return 0;
     }
-    return handle_make(shim, number - 1);
+    return instrument_handle(shim, number - 1, wanted);
 }
 
 fwdscope_counter fwdscope_counter_register(const struct fwdscope_instrument *what)
@@ -212,61 +234,63 @@ fwdscope_histogram fwdscope_histogram_register(const struct fwdscope_instrument 
 
 /* ---- hot calls ------------------------------------------------------------------------------- */
 
-/* The instrument of a handle, or NULL: no-op, of another life, or of another kind. */
-static const struct shim_instrument *instrument_of(const struct shim *shim, uint64_t handle,
-                                                   enum fws_instrument_kind kind)
+/* Adds in every case: on lane 0, as a thread's first call, or not at all. */
+static __attribute__((noinline)) void values_add_slowly(uint64_t handle, enum handle_kind kind,
+                                                        uint64_t n)
 {
-    uint32_t index;
-    if (!handle_open(shim, handle, &index) || index >= shim->sizes.instruments ||
-        shim->instruments[index].kind != kind)
-        return NULL;
-    return &shim->instruments[index];
+    const struct gate *gate = shim_enter();
+    if (gate == NULL)
+        return;
+    const uint64_t slot = handle - gate->keys[kind];
+    if (slot < fws_peek(&gate->slots))
+        lane_add(gate->lane, &gate->values[slot], n);
+    shim_leave();
 }
 
-static void values_add(uint64_t handle, enum fws_instrument_kind kind, uint64_t n)
+/* Adds on a lane of the thread's own, which is what nearly every call finds: shim_enter() and
+ * shim_leave() in the steps that are left of them then. */
+static inline void values_add(uint64_t handle, enum handle_kind kind, uint64_t n)
 {
-    struct entry entry;
-    if (!shim_enter(&entry))
+    const struct gate *gate = shim_thread.gate;
+    const uint64_t slot = handle - gate->keys[kind];
+    if (SHIM_RARE(shim_thread.depth > 0 || slot >= fws_peek(&gate->own_slots))) {
+        values_add_slowly(handle, kind, n);
         return;
-    const struct shim_instrument *instrument = instrument_of(entry.shim, handle, kind);
-    if (instrument != NULL)
-        lane_add(entry.lane, &entry.lane->values[instrument->slot], n);
-    shim_leave();
+    }
+    shim_thread.depth = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    fws_put(&gate->values[slot], fws_peek(&gate->values[slot]) + n);
+    atomic_signal_fence(memory_order_seq_cst);
+    shim_thread.depth = 0;
 }
 
 void fwdscope_counter_add(fwdscope_counter counter, uint64_t n)
 {
-    values_add(counter.id, FWS_KIND_COUNTER, n);
+    values_add(counter.id, HANDLE_COUNTER, n);
 }
 
 void fwdscope_updown_add(fwdscope_updown updown, int64_t n)
 {
-    values_add(updown.id, FWS_KIND_UPDOWN, (uint64_t)n);
+    values_add(updown.id, HANDLE_UPDOWN, (uint64_t)n);
 }
 
-/* Sets a shared value: one word, the last writer wins. */
-static void value_set(struct shim *shim, uint32_t slot, uint64_t value)
+/* Sets the shared words of a handle: the value, of which the last writer wins, and that it is
+ * present. False, and nothing is set: the handle is of another kind or life. */
+static inline bool value_set(enum handle_kind kind, uint64_t handle, uint64_t value)
 {
-    fws_word *shared = &shim->lanes[0].values[slot];
-    fws_put(&shared[0], value);
+    const struct gate *gate = shim_gate();
+    const uint64_t slot = handle - gate->keys[kind];
+    if (SHIM_RARE(slot >= fws_peek(&gate->slots)))
+        return false;
+    fws_put(&gate->values[slot], value);
     /* Release: who sees that it is present sees a value that was set. PAIRS WITH the snapshot. */
-    fws_publish(&shared[1], 1);
+    fws_publish(&gate->values[slot + 1], 1);
+    return true;
 }
 
 void fwdscope_total_set(fwdscope_total total, uint64_t value)
 {
-    struct shim *shim = shim_current();
-    const struct shim_instrument *instrument =
-        shim != NULL ? instrument_of(shim, total.id, FWS_KIND_TOTAL) : NULL;
-    if (instrument != NULL)
-        value_set(shim, instrument->slot, value);
-}
-
-/* The gauge of a handle and the life that is on, or NULL. */
-static const struct shim_instrument *gauge_of(struct shim **shim, fwdscope_gauge gauge)
-{
-    *shim = shim_current();
-    return *shim != NULL ? instrument_of(*shim, gauge.id, FWS_KIND_GAUGE) : NULL;
+    (void)value_set(HANDLE_TOTAL, total.id, value);
 }
 
 static int64_t double_to_int(double value)
@@ -289,28 +313,25 @@ static uint64_t double_bits(double value)
 
 void fwdscope_gauge_set(fwdscope_gauge gauge, double value)
 {
-    struct shim *shim;
-    const struct shim_instrument *instrument = gauge_of(&shim, gauge);
-    if (instrument != NULL)
-        value_set(shim, instrument->slot,
-                  instrument->is_double ? double_bits(value) : (uint64_t)double_to_int(value));
+    if (!value_set(HANDLE_DOUBLE_GAUGE, gauge.id, double_bits(value)))
+        (void)value_set(HANDLE_INT_GAUGE, gauge.id, (uint64_t)double_to_int(value));
 }
 
 void fwdscope_gauge_set_int(fwdscope_gauge gauge, int64_t value)
 {
-    struct shim *shim;
-    const struct shim_instrument *instrument = gauge_of(&shim, gauge);
-    if (instrument != NULL)
-        value_set(shim, instrument->slot,
-                  instrument->is_double ? double_bits((double)value) : (uint64_t)value);
+    if (!value_set(HANDLE_INT_GAUGE, gauge.id, (uint64_t)value))
+        (void)value_set(HANDLE_DOUBLE_GAUGE, gauge.id, double_bits((double)value));
 }
 
 void fwdscope_gauge_clear(fwdscope_gauge gauge)
 {
-    struct shim *shim;
-    const struct shim_instrument *instrument = gauge_of(&shim, gauge);
-    if (instrument != NULL)
-        fws_publish(&shim->lanes[0].values[instrument->slot + 1], 0);
+    const struct gate *gate = shim_gate();
+    const enum handle_kind kinds[] = {HANDLE_INT_GAUGE, HANDLE_DOUBLE_GAUGE};
+    for (int i = 0; i < 2; i++) {
+        const uint64_t slot = gauge.id - gate->keys[kinds[i]];
+        if (slot < fws_peek(&gate->slots))
+            fws_publish(&gate->values[slot + 1], 0);
+    }
 }
 
 /* Adds to a double that several threads add to; false after too many lost races. */
@@ -326,47 +347,69 @@ static bool double_add_shared(fws_word *word, double n)
     return false;
 }
 
-static size_t bucket_of(const struct shim_instrument *instrument, double value)
+/* The first bound >= value, upper bounds being inclusive; the last ones are infinite. */
+static inline size_t bucket_of(const double *bounds, double value)
 {
-    size_t low = 0, high = instrument->bound_count;
-    while (low < high) { /* the first bound >= value; upper bounds are inclusive */
-        size_t middle = (low + high) / 2;
-        if (instrument->bounds[middle] < value)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    size_t bucket = 0;
+    while (bounds[bucket + SHIM_BOUNDS_STEP - 1] < value)
+        bucket += SHIM_BOUNDS_STEP;
+    while (bounds[bucket] < value)
+        bucket++;
+    return bucket;
 }
 
-void fwdscope_histogram_record(fwdscope_histogram histogram, double value)
+/* One measurement into a lane that is the thread's own. */
+static inline void histogram_add(struct lane_histogram *histogram, double value)
 {
-    struct entry entry;
-    if (!shim_enter(&entry))
+    fws_word *words = histogram->words;
+    fws_word *bucket = &words[2 + bucket_of(histogram->bounds, value)];
+    const double sum = histogram->sum + value;
+    histogram->sum = sum;
+    fws_seq_write_begin(&words[0], &histogram->sequence);
+    fws_publish(&words[1], double_bits(sum));
+    fws_publish(bucket, fws_peek(bucket) + 1);
+    fws_seq_write_end(&words[0], &histogram->sequence);
+}
+
+/* The same on lane 0, where others add too; false: too many races were lost. */
+static bool histogram_add_shared(const struct lane_histogram *histogram, double value)
+{
+    if (!double_add_shared(&histogram->words[1], value))
+        return false;
+    fws_add(&histogram->words[2 + bucket_of(histogram->bounds, value)], 1);
+    return true;
+}
+
+/* Records in every case, as values_add_slowly() adds. */
+static __attribute__((noinline)) void histogram_record_slowly(uint64_t handle, double value)
+{
+    const struct gate *gate = shim_enter();
+    if (gate == NULL)
         return;
-    struct lane *lane = entry.lane;
-    const struct shim_instrument *instrument =
-        instrument_of(entry.shim, histogram.id, FWS_KIND_HISTOGRAM);
-    if (instrument != NULL) {
-        fws_word *words = &lane->values[instrument->slot]; /* sequence, sum, buckets */
-        size_t bucket = 2 + bucket_of(instrument, value);
-        if (!isfinite(value)) {
+    struct lane *lane = gate->lane;
+    const uint64_t index = handle - gate->keys[HANDLE_HISTOGRAM];
+    if (index < gate->shim->sizes.instruments && gate->histograms[index].words != NULL) {
+        struct lane_histogram *histogram = &gate->histograms[index];
+        if (!isfinite(value) || (lane->shared && !histogram_add_shared(histogram, value)))
             lane_add(lane, &lane->control[FWS_LANE_VALUES_DROPPED], 1);
-        } else if (lane->shared) {
-            if (double_add_shared(&words[1], value))
-                fws_add(&words[bucket], 1);
-            else
-                fws_add(&lane->control[FWS_LANE_VALUES_DROPPED], 1);
-        } else {
-            uint64_t *sequence = &lane->histogram_seq[instrument->slot];
-            double sum;
-            uint64_t bits = fws_peek(&words[1]);
-            memcpy(&sum, &bits, sizeof sum);
-            fws_seq_write_begin(&words[0], sequence);
-            fws_publish(&words[1], double_bits(sum + value));
-            fws_publish(&words[bucket], fws_peek(&words[bucket]) + 1);
-            fws_seq_write_end(&words[0], sequence);
-        }
+        else if (!lane->shared)
+            histogram_add(histogram, value);
     }
     shim_leave();
+}
+
+void fwdscope_histogram_record(fwdscope_histogram handle, double value)
+{
+    const struct gate *gate = shim_thread.gate;
+    const uint64_t index = handle.id - gate->keys[HANDLE_HISTOGRAM];
+    if (SHIM_RARE(shim_thread.depth > 0 || index >= fws_peek(&gate->own_histograms) ||
+                  gate->histograms[index].words == NULL || !isfinite(value))) {
+        histogram_record_slowly(handle.id, value);
+        return;
+    }
+    shim_thread.depth = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    histogram_add(&gate->histograms[index], value);
+    atomic_signal_fence(memory_order_seq_cst);
+    shim_thread.depth = 0;
 }

@@ -310,7 +310,8 @@ static void resource_write(fws_word *words, const struct fwdscope_options *optio
 {
     char executable[64];
     struct fwdscope_attribute all[FWS_ATTRS_MAX];
-    uint64_t attrs[FWS_RES_WORDS - FWS_RES_ATTRS];
+    uint64_t attrs[FWS_RES_WORDS - FWS_RES_ATTRS + SHIM_ATTR_WORDS_MAX];
+    struct attr_list list = {0};
     size_t count = 0, dropped = 0;
     if (options->instance_id != NULL && options->instance_id[0] != '\0')
         all[count++] = fwdscope_string("service.instance.id", options->instance_id);
@@ -323,16 +324,16 @@ static void resource_write(fws_word *words, const struct fwdscope_options *optio
     if (count < FWS_ATTRS_MAX &&
         executable_name(options->subject_pid, executable, sizeof executable) > 0)
         all[count++] = fwdscope_string("process.executable.name", executable);
-    struct attr_block block = attr_block_encode(attrs, sizeof attrs / sizeof *attrs, all, count);
+    attrs_put(&list, attrs, FWS_RES_WORDS - FWS_RES_ATTRS, all, count, false);
     words_put(&words[FWS_RES_PREFIX],
               options->metric_prefix != NULL && options->metric_prefix[0] != '\0'
                   ? options->metric_prefix
                   : "forwarder",
               FWS_STRING_WORDS);
-    fws_put(&words[FWS_RES_ATTR_COUNT], block.count);
-    fws_put(&words[FWS_RES_ATTR_WORDS], block.words);
-    fws_put(&words[FWS_RES_ATTR_DROPPED], block.dropped + dropped);
-    for (size_t i = 0; i < block.words; i++)
+    fws_put(&words[FWS_RES_ATTR_COUNT], list.count);
+    fws_put(&words[FWS_RES_ATTR_WORDS], list.words);
+    fws_put(&words[FWS_RES_ATTR_DROPPED], list.dropped + dropped);
+    for (size_t i = 0; i < list.words; i++)
         fws_put(&words[FWS_RES_ATTRS + i], attrs[i]);
 }
 
@@ -357,7 +358,7 @@ static struct shim *pieces_lay(struct pieces *pieces, const struct shim_sizes *s
     struct lane *lanes = piece_cut(pieces, sizes->lanes * sizeof *lanes);
     struct shim_instrument *instruments =
         piece_cut(pieces, sizes->instruments * sizeof *instruments);
-    double *bounds = piece_cut(pieces, sizes->slots * sizeof *bounds);
+    double *bounds = piece_cut(pieces, sizes->slots * SHIM_BOUNDS_ROOM * sizeof *bounds);
     struct shim_span *spans = piece_cut(pieces, sizes->active_spans * sizeof *spans);
     if (shim != NULL) {
         shim->sizes = *sizes;
@@ -368,14 +369,15 @@ static struct shim *pieces_lay(struct pieces *pieces, const struct shim_sizes *s
     }
     for (uint32_t i = 0; i < sizes->lanes; i++) {
         uint64_t *batch_seq = piece_cut(pieces, SHIM_PIPELINES_MAX * sizeof *batch_seq);
-        uint64_t *histogram_seq = piece_cut(pieces, sizes->slots * sizeof *histogram_seq);
+        struct lane_histogram *histograms =
+            piece_cut(pieces, sizes->instruments * sizeof *histograms);
         uint16_t *span_lengths = piece_cut(pieces, fws_ring_lengths_count(sizes->span_ring_bytes) *
                                                        sizeof *span_lengths);
         uint16_t *log_lengths =
             piece_cut(pieces, fws_ring_lengths_count(sizes->log_ring_bytes) * sizeof *log_lengths);
         if (lanes != NULL) {
             lanes[i].batch_seq = batch_seq;
-            lanes[i].histogram_seq = histogram_seq;
+            lanes[i].histograms = histograms;
             lanes[i].spans.lengths = span_lengths;
             lanes[i].logs.lengths = log_lengths;
         }
@@ -443,8 +445,8 @@ static void lane_wire(struct shim *shim, uint32_t index, const struct plan *plan
     ring_wire(&lane->logs, plan_words(plan, region, FWS_SECTION_LOG_RINGS), index,
               shim->sizes.log_ring_bytes);
     /* A histogram's sequence in the region is 0 until its first measurement, even like this one. */
-    for (uint32_t slot = 0; sequence_start != 0 && slot < shim->sizes.slots; slot++)
-        lane->histogram_seq[slot] = sequence_start;
+    for (uint32_t i = 0; sequence_start != 0 && i < shim->sizes.instruments; i++)
+        lane->histograms[i].sequence = sequence_start;
     for (int i = 0; i < SHIM_PIPELINES_MAX; i++) {
         lane->batch_seq[i] = sequence_start;
         fws_put(&lane->batches[(size_t)i * FWS_B_WORDS + FWS_B_SEQ], sequence_start);
@@ -493,20 +495,11 @@ static void child_let_go(void)
 /* What a process needs once. */
 static bool process_prepare(char *why, size_t cap)
 {
-    if (!shim_prepare()) {
-        snprintf(why, cap,
-                 "the kernel has no MADV_WIPEONFORK (Linux 4.14), or memory or thread keys are "
-                 "out: %s",
-                 strerror(errno));
+    if (!process.forked_handler && pthread_atfork(NULL, NULL, child_let_go) != 0) {
+        snprintf(why, cap, "cannot register a fork handler: no memory");
         return false;
     }
-    if (!process.forked_handler) {
-        if (pthread_atfork(NULL, NULL, child_let_go) != 0) {
-            snprintf(why, cap, "cannot register a fork handler: no memory");
-            return false;
-        }
-        process.forked_handler = true;
-    }
+    process.forked_handler = true;
     return true;
 }
 
@@ -603,13 +596,22 @@ static bool open_life(const struct fwdscope_options *given, char *why, size_t ca
     struct shim *shim = shim_allocate(&sizes, why, cap);
     if (shim == NULL)
         return false;
+    if (!shim_gates_make(shim)) {
+        snprintf(why, cap,
+                 "the kernel has no MADV_WIPEONFORK (Linux 4.14), or memory or thread keys are "
+                 "out: %s",
+                 strerror(errno));
+        shim_free(shim);
+        return false;
+    }
     const char *instance = options->instance != NULL && options->instance[0] != '\0'
                                ? options->instance
                                : options->service_name;
     shim->pid = getpid();
-    shim->epoch = process.epoch + 1;
+    shim->key = handle_key(process.epoch + 1);
     pthread_mutex_init(&shim->registering, NULL);
     if (!region_make(shim, options, instance, &plan, uuid, why, cap)) {
+        shim_gates_free(shim);
         shim_free(shim);
         return false;
     }

@@ -60,7 +60,7 @@ fwdscope_pipeline fwdscope_pipeline_register(const char *name, uint32_t absent)
         shim_refuse(shim);
         return none;
     }
-    return (fwdscope_pipeline){handle_make(shim, number - 1)};
+    return (fwdscope_pipeline){handle_make(shim->key, HANDLE_PIPELINE, number - 1)};
 }
 
 /* What a component is registered as. */
@@ -128,8 +128,9 @@ static fwdscope_component component_register(fwdscope_pipeline pipeline,
         wanted->name = "";
     if (wanted->type == NULL)
         wanted->type = "";
-    if (handle_open(shim, pipeline.id, &wanted->pipeline) &&
-        wanted->pipeline < fws_observe(&shim->pipeline_count) &&
+    const uint64_t in = handle_number(shim->key, HANDLE_PIPELINE, pipeline.id);
+    wanted->pipeline = (uint32_t)in;
+    if (in < fws_observe(&shim->pipeline_count) &&
         (wanted->kind == FWS_TRANSFORM || label_valid(wanted->name))) {
         pthread_mutex_lock(&shim->registering);
         number = component_add(shim, wanted);
@@ -139,7 +140,7 @@ static fwdscope_component component_register(fwdscope_pipeline pipeline,
         shim_refuse(shim);
         return none;
     }
-    return (fwdscope_component){handle_make(shim, number - 1)};
+    return (fwdscope_component){handle_make(shim->key, HANDLE_COMPONENT, number - 1)};
 }
 
 fwdscope_component fwdscope_input_register(fwdscope_pipeline pipeline, const char *name,
@@ -169,73 +170,71 @@ fwdscope_component fwdscope_output_register(fwdscope_pipeline pipeline, const ch
 /* ---- hot calls ------------------------------------------------------------------------------- */
 
 /* The component of a handle, or NULL. */
-static const struct shim_component *component_of(const struct shim *shim, fwdscope_component handle,
-                                                 uint32_t *index)
+static const struct shim_component *component_of(const struct shim *shim, fwdscope_component handle)
 {
-    if (!handle_open(shim, handle.id, index) || *index >= fws_observe(&shim->component_count))
-        return NULL;
-    return &shim->components[*index];
+    const uint64_t index = handle_number(shim->key, HANDLE_COMPONENT, handle.id);
+    return index < fws_observe(&shim->component_count) ? &shim->components[index] : NULL;
 }
 
-static fws_word *component_words(const struct shim *shim, uint32_t index)
+/* Adds to one counter of a component, or to lines and bytes at once. */
+static void component_count(fwdscope_component handle, unsigned which, uint64_t n, uint64_t bytes)
 {
-    return shim->components_words + (size_t)index * FWS_C_WORDS;
-}
-
-void fwdscope_component_progress(fwdscope_component handle, uint64_t lines, uint64_t bytes)
-{
-    struct entry entry;
-    uint32_t index;
-    if (!shim_enter(&entry))
+    const struct gate *gate = shim_enter();
+    if (gate == NULL)
         return;
-    const struct shim_component *component = component_of(entry.shim, handle, &index);
+    const struct shim_component *component = component_of(gate->shim, handle);
     if (component != NULL) {
-        fws_word *counts = &entry.lane->values[component->slot];
-        lane_add(entry.lane, &counts[FWS_COUNT_LINES], lines);
-        lane_add(entry.lane, &counts[FWS_COUNT_BYTES], bytes);
+        fws_word *counts = &gate->values[component->slot];
+        lane_add(gate->lane, &counts[which], n);
+        if (bytes != 0)
+            lane_add(gate->lane, &counts[FWS_COUNT_BYTES], bytes);
     }
     shim_leave();
 }
 
+void fwdscope_component_progress(fwdscope_component handle, uint64_t lines, uint64_t bytes)
+{
+    component_count(handle, FWS_COUNT_LINES, lines, bytes);
+}
+
 void fwdscope_component_add(fwdscope_component handle, enum fwdscope_count which, uint64_t n)
 {
-    struct entry entry;
-    uint32_t index;
-    if ((unsigned)which >= FWS_COUNTS || !shim_enter(&entry))
-        return;
-    const struct shim_component *component = component_of(entry.shim, handle, &index);
-    if (component != NULL)
-        lane_add(entry.lane, &entry.lane->values[component->slot + (unsigned)which], n);
-    shim_leave();
+    if ((unsigned)which < FWS_COUNTS)
+        component_count(handle, (unsigned)which, n, 0);
 }
 
 void fwdscope_component_set(fwdscope_component handle, enum fwdscope_count which, uint64_t total)
 {
-    uint32_t index;
     struct shim *shim = shim_current();
     if (shim == NULL || (unsigned)which >= FWS_COUNTS)
         return;
-    const struct shim_component *component = component_of(shim, handle, &index);
+    const struct shim_component *component = component_of(shim, handle);
     if (component != NULL) /* the shared lane's word is the total: nobody adds to it */
         fws_put(&shim->lanes[0].values[component->slot + (unsigned)which], total);
 }
 
+/* The mutable words of a component, or NULL. */
+static fws_word *component_words(fwdscope_component handle)
+{
+    const struct shim *shim = shim_current();
+    const struct shim_component *component = shim != NULL ? component_of(shim, handle) : NULL;
+    return component == NULL
+               ? NULL
+               : shim->components_words + (size_t)(component - shim->components) * FWS_C_WORDS;
+}
+
 void fwdscope_component_health(fwdscope_component handle, enum fwdscope_health health)
 {
-    uint32_t index;
-    struct shim *shim = shim_current();
-    if (shim == NULL || component_of(shim, handle, &index) == NULL)
-        return;
-    fws_put(&component_words(shim, index)[FWS_C_HEALTH], (uint64_t)health);
+    fws_word *words = component_words(handle);
+    if (words != NULL)
+        fws_put(&words[FWS_C_HEALTH], (uint64_t)health);
 }
 
 void fwdscope_component_queue(fwdscope_component handle, uint64_t depth, uint64_t capacity)
 {
-    uint32_t index;
-    struct shim *shim = shim_current();
-    if (shim == NULL || component_of(shim, handle, &index) == NULL)
+    fws_word *words = component_words(handle);
+    if (words == NULL)
         return;
-    fws_word *words = component_words(shim, index);
     fws_put(&words[FWS_C_QUEUE_DEPTH], depth);
     fws_put(&words[FWS_C_QUEUE_CAPACITY], capacity);
     /* Release: who sees that there is a queue sees a depth. PAIRS WITH the snapshot. */
@@ -244,12 +243,9 @@ void fwdscope_component_queue(fwdscope_component handle, uint64_t depth, uint64_
 
 void fwdscope_output_success(fwdscope_component output, uint64_t unix_ns)
 {
-    uint32_t index;
-    struct shim *shim = shim_current();
-    if (shim == NULL || component_of(shim, output, &index) == NULL)
-        return;
-    fws_put(&component_words(shim, index)[FWS_C_LAST_SUCCESS_UNIX_NS],
-            unix_ns != 0 ? unix_ns : shim_now());
+    fws_word *words = component_words(output);
+    if (words != NULL)
+        fws_put(&words[FWS_C_LAST_SUCCESS_UNIX_NS], unix_ns != 0 ? unix_ns : shim_now());
 }
 
 /* The fields of a batch in the order of the layout. */
@@ -276,14 +272,13 @@ static void batch_words(const struct fwdscope_batch *batch, uint64_t out[FWS_B_U
 
 void fwdscope_batch_add(fwdscope_pipeline handle, const struct fwdscope_batch *batch)
 {
-    struct entry entry;
-    uint32_t index;
     uint64_t delta[FWS_B_USED];
-    if (batch == NULL || !shim_enter(&entry))
+    const struct gate *gate = batch != NULL ? shim_enter() : NULL;
+    if (gate == NULL)
         return;
-    struct lane *lane = entry.lane;
-    if (handle_open(entry.shim, handle.id, &index) &&
-        index < fws_observe(&entry.shim->pipeline_count)) {
+    struct lane *lane = gate->lane;
+    const uint64_t index = handle.id - gate->keys[HANDLE_PIPELINE];
+    if (index < fws_observe(&gate->shim->pipeline_count)) {
         fws_word *group = lane->batches + (size_t)index * FWS_B_WORDS;
         batch_words(batch, delta);
         if (!lane->shared)
@@ -299,7 +294,7 @@ void fwdscope_batch_add(fwdscope_pipeline handle, const struct fwdscope_batch *b
         if (!lane->shared)
             fws_seq_write_end(&group[FWS_B_SEQ], &lane->batch_seq[index]);
         if (batch->finished_unix_ns != 0)
-            fws_put(&entry.shim
+            fws_put(&gate->shim
                          ->pipelines_words[(size_t)index * FWS_P_WORDS + FWS_P_LAST_BATCH_UNIX_NS],
                     batch->finished_unix_ns);
     }

@@ -11,20 +11,19 @@
 
 /* ---- slots ----------------------------------------------------------------------------------- */
 
-/* A span's handle: epoch (16 bits), generation of its slot (32), slot + 1 (16). */
+/* A span's handle: 16 bits of its life's key, generation of its slot (32), slot + 1 (16). */
 static fwdscope_span span_handle(const struct shim *shim, uint32_t slot)
 {
-    return (fwdscope_span){(uint64_t)(shim->epoch & 0xffff) << 48 |
+    return (fwdscope_span){shim->key << 12 |
                            (fws_peek(&shim->spans[slot].generation) & 0xffffffff) << 16 |
                            (slot + 1)};
 }
 
 /* The live span of a handle, or NULL. It may end at any moment, unless the caller owns it. */
-static struct shim_span *span_live(struct shim *shim, fwdscope_span handle, uint32_t *slot)
+static inline struct shim_span *span_live(struct shim *shim, fwdscope_span handle, uint32_t *slot)
 {
     *slot = (uint32_t)(handle.id & 0xffff) - 1;
-    if ((handle.id & 0xffff) == 0 || handle.id >> 48 != (shim->epoch & 0xffff) ||
-        *slot >= shim->sizes.active_spans)
+    if (handle.id >> 48 != shim->key << 12 >> 48 || *slot >= shim->sizes.active_spans)
         return NULL;
     struct shim_span *span = &shim->spans[*slot];
     /* Acquire: the ids of this generation, when it is this one. PAIRS WITH span_fill. */
@@ -51,8 +50,23 @@ static void span_leave(struct shim_span *span)
     fws_publish(&span->busy, 0);
 }
 
-/* Takes a free slot, or false after a bounded number of tries. */
-static bool slot_take(struct shim *shim, uint32_t *slot)
+/* Takes a slot that a lane has at hand: the one given last, which is warm. */
+static bool slot_take_spare(struct lane *lane, uint32_t *slot)
+{
+    for (int i = SHIM_SPARE_SPANS - 1; i >= 0; i--) {
+        uint64_t index = fws_peek(&lane->spare_spans[i]);
+        /* Acquire: the private span as its last owner left it. PAIRS WITH slot_give. */
+        if (index != 0 && fws_claim(&lane->spare_spans[i], &index, 0)) {
+            *slot = (uint32_t)index - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes a slot of the list that all lanes share; false: it is empty, or too many races were lost.
+ */
+static bool slot_take_listed(struct shim *shim, uint32_t *slot)
 {
     uint64_t head = fws_observe(&shim->free_spans);
     for (int attempt = 0; attempt < SHIM_TRIES; attempt++) {
@@ -61,7 +75,7 @@ static bool slot_take(struct shim *shim, uint32_t *slot)
             return false;
         uint64_t next = fws_peek(&shim->spans[index - 1].next);
         uint64_t tag = (head >> 32) + 1; /* a slot that went and came back has another tag */
-        /* Acquire: the private span as its last owner left it. PAIRS WITH slot_give. */
+        /* Acquire, as above. */
         if (fws_claim(&shim->free_spans, &head, tag << 32 | (uint32_t)next)) {
             *slot = index - 1;
             return true;
@@ -70,8 +84,27 @@ static bool slot_take(struct shim *shim, uint32_t *slot)
     return false;
 }
 
-static void slot_give(struct shim *shim, uint32_t slot)
+/* Takes a free slot: one at hand, which no other thread's calls slow down; one of the list; in need
+ * one that another lane has at hand. */
+static bool slot_take(struct shim *shim, struct lane *lane, uint32_t *slot)
 {
+    if (slot_take_spare(lane, slot) || slot_take_listed(shim, slot))
+        return true;
+    for (uint32_t i = 0; i < shim->sizes.lanes; i++) {
+        if (slot_take_spare(&shim->lanes[i], slot))
+            return true;
+    }
+    return false;
+}
+
+static void slot_give(struct shim *shim, struct lane *lane, uint32_t slot)
+{
+    for (int i = 0; i < SHIM_SPARE_SPANS && !lane->shared; i++) {
+        if (fws_peek(&lane->spare_spans[i]) == 0) { /* only the owner makes it anything else */
+            fws_publish(&lane->spare_spans[i], slot + 1);
+            return;
+        }
+    }
     uint64_t head = fws_observe(&shim->free_spans);
     for (int attempt = 0; attempt < SHIM_TRIES * SHIM_TRIES; attempt++) {
         atomic_store_explicit(&shim->spans[slot].next, (uint32_t)head, memory_order_relaxed);
@@ -92,15 +125,9 @@ static fws_word *slot_words(const struct shim *shim, uint32_t slot)
 
 static uint64_t span_meta(const struct shim_span *span)
 {
-    unsigned dropped = span->attributes_dropped < 0xffff ? span->attributes_dropped : 0xffff;
+    unsigned dropped = span->list.dropped < 0xffff ? span->list.dropped : 0xffff;
     return FWS_SPAN_META(span->kind, span->status, span->name_bytes, span->message_bytes,
-                         span->attributes, dropped);
-}
-
-static void words_publish(fws_word *to, const uint64_t *from, size_t words)
-{
-    for (size_t i = 0; i < words; i++)
-        fws_publish(&to[i], from[i]);
+                         span->list.count, dropped);
 }
 
 /* Shows a span that just began. */
@@ -118,7 +145,7 @@ static void slot_publish_start(const struct shim *shim, uint32_t slot, struct sh
     fws_publish(&words[FWS_A_START_UNIX_NS], span->start_unix_ns);
     fws_publish(&words[FWS_A_STAGE_START_UNIX_NS], 0);
     fws_publish(&words[FWS_A_OUTPUT_START_UNIX_NS], 0);
-    words_publish(&words[FWS_A_NAME], span->name, (size_t)fws_words_of(span->name_bytes));
+    fws_publish_all(&words[FWS_A_NAME], span->name, (size_t)fws_words_of(span->name_bytes));
     fws_seq_write_end(&words[FWS_A_SEQ], &span->sequence);
 }
 
@@ -143,44 +170,44 @@ static void span_fill(struct shim_span *span, struct lane *lane, const struct sp
 {
     size_t bytes = strnlen(name, FWS_NAME_BYTES_MAX + 1);
     span->name_bytes = (unsigned)text_cut(name, bytes, FWS_NAME_BYTES_MAX);
-    words_of_text(span->name, name, span->name_bytes);
+    fws_text_to_words(span->name, name, span->name_bytes);
     span->kind = kind >= FWDSCOPE_SPAN_INTERNAL && kind <= FWDSCOPE_SPAN_CONSUMER
                      ? (unsigned)kind
                      : FWDSCOPE_SPAN_INTERNAL;
     span->status = FWDSCOPE_STATUS_UNSET;
-    span->message_bytes = span->attributes = span->attributes_dropped = 0;
-    span->attr_words = 0;
+    span->message_bytes = 0;
+    span->list = (struct attr_list){0};
     span->start_unix_ns = start_unix_ns != 0 ? start_unix_ns : shim_now();
     span->stage_start_unix_ns = span->output_start_unix_ns = 0;
     /* Release: who finds ids of this span by an old handle finds the new generation too, which was
      * published when the slot became free. PAIRS WITH span_ids. */
-    fws_publish(&span->span_id, lane_id(lane, 0));
-    fws_publish(&span->trace_id[0], parent->live ? parent->trace_id[0] : lane_id(lane, 0));
-    fws_publish(&span->trace_id[1], parent->live ? parent->trace_id[1] : lane_id(lane, 1));
+    const uint64_t drawn = lane_draw(lane, 2);
+    fws_publish(&span->span_id, lane_id(lane, 0, drawn));
+    fws_publish(&span->trace_id[0],
+                parent->live ? parent->trace_id[0] : lane_id(lane, 0, drawn + 1));
+    fws_publish(&span->trace_id[1], parent->live ? parent->trace_id[1] : lane_id(lane, 1, drawn));
     span->parent_id = parent->live ? parent->span_id : 0;
 }
 
 fwdscope_span fwdscope_span_child(fwdscope_span parent, const char *name,
                                   enum fwdscope_span_kind kind, uint64_t start_unix_ns)
 {
-    fwdscope_span none = {0};
-    struct entry entry;
+    fwdscope_span handle = {0};
     struct span_parent from = {.live = false};
     uint32_t slot;
-    if (!shim_enter(&entry))
-        return none;
-    if (!slot_take(entry.shim, &slot)) {
-        fws_add(&entry.shim->header[FWS_H_SPANS_REFUSED], 1);
-        lane_beat(entry.lane);
-        shim_leave();
-        return none;
+    const struct gate *gate = shim_enter();
+    if (gate == NULL)
+        return handle;
+    if (slot_take(gate->shim, gate->lane, &slot)) {
+        struct shim_span *span = &gate->shim->spans[slot];
+        from.live = parent.id != 0 && span_ids(gate->shim, parent, from.trace_id, &from.span_id);
+        span_fill(span, gate->lane, &from, name != NULL ? name : "", kind, start_unix_ns);
+        slot_publish_start(gate->shim, slot, span);
+        handle = span_handle(gate->shim, slot);
+    } else {
+        fws_add(&gate->shim->header[FWS_H_SPANS_REFUSED], 1);
     }
-    struct shim_span *span = &entry.shim->spans[slot];
-    from.live = span_ids(entry.shim, parent, from.trace_id, &from.span_id);
-    span_fill(span, entry.lane, &from, name != NULL ? name : "", kind, start_unix_ns);
-    slot_publish_start(entry.shim, slot, span);
-    lane_beat(entry.lane);
-    fwdscope_span handle = span_handle(entry.shim, slot);
+    lane_beat(gate->lane);
     shim_leave();
     return handle;
 }
@@ -193,78 +220,28 @@ fwdscope_span fwdscope_span_start(const char *name, enum fwdscope_span_kind kind
 
 /* ---- attributes, stage, status --------------------------------------------------------------- */
 
-static size_t attr_words_at(const uint64_t *attrs, size_t at)
-{
-    return 1 + (size_t)fws_words_of(FWS_ATTR_KEY_BYTES(attrs[at])) +
-           (size_t)fws_words_of(FWS_ATTR_VALUE_BYTES(attrs[at]));
-}
-
-/* Where an attribute with the key of the one encoded at `fresh` stands before it; fresh: nowhere.
- */
-static size_t attr_find(const uint64_t *attrs, size_t fresh)
-{
-    unsigned key_bytes = FWS_ATTR_KEY_BYTES(attrs[fresh]);
-    size_t at = 0;
-    while (at < fresh && (FWS_ATTR_KEY_BYTES(attrs[at]) != key_bytes ||
-                          memcmp(attrs + at + 1, attrs + fresh + 1, key_bytes) != 0))
-        at += attr_words_at(attrs, at);
-    return at;
-}
-
-/* Sets one attribute in the private span. Returns the first word that changed, or the end. */
-static size_t span_set_one(struct shim_span *span, const struct fwdscope_attribute *attribute,
-                           unsigned *lost)
-{
-    const size_t end = span->attr_words;
-    unsigned cut = 0;
-    /* Behind the end there is room for any one attribute: whether it fits is known when the one
-     * that it replaces was found. */
-    const size_t words = attr_encode(span->attrs + end, SHIM_ATTR_WORDS_MAX, attribute, &cut);
-    const size_t at = words != 0 ? attr_find(span->attrs, end) : end;
-    const size_t old = at < end ? attr_words_at(span->attrs, at) : 0;
-    if (words == 0 || end - old + words > FWS_ATTR_WORDS_MAX ||
-        (old == 0 && span->attributes == FWS_ATTRS_MAX)) {
-        span->attributes_dropped++;
-        *lost += 1;
-        return end;
-    }
-    *lost += cut;
-    if (old == 0)
-        span->attributes++;
-    if (old == words) /* in its place, so that little is published again */
-        memcpy(span->attrs + at, span->attrs + end, words * sizeof *span->attrs);
-    else if (old > 0) /* the old one goes, everything behind it moves up */
-        memmove(span->attrs + at, span->attrs + at + old,
-                (end + words - at - old) * sizeof *span->attrs);
-    span->attr_words = end + words - old;
-    return at;
-}
-
 void fwdscope_span_set(fwdscope_span handle, const struct fwdscope_attribute *attributes,
                        size_t count)
 {
-    struct entry entry;
     uint32_t slot;
-    if (attributes == NULL || !shim_enter(&entry))
+    const struct gate *gate = attributes != NULL ? shim_enter() : NULL;
+    if (gate == NULL)
         return;
-    struct shim_span *span = span_enter(entry.shim, handle, &slot);
+    struct shim_span *span = span_enter(gate->shim, handle, &slot);
     if (span != NULL) {
-        size_t changed = span->attr_words;
-        unsigned lost = 0;
-        for (size_t i = 0; i < count; i++) {
-            size_t at = span_set_one(span, &attributes[i], &lost);
-            if (at < changed)
-                changed = at;
-        }
-        fws_word *words = slot_words(entry.shim, slot);
+        const unsigned lost = span->list.dropped + span->list.cut;
+        const size_t changed =
+            attrs_put(&span->list, span->attrs, FWS_ATTR_WORDS_MAX, attributes, count, true);
+        fws_word *words = slot_words(gate->shim, slot);
         fws_seq_write_begin(&words[FWS_A_SEQ], &span->sequence);
         fws_publish(&words[FWS_A_META], span_meta(span));
-        fws_publish(&words[FWS_A_ATTR_WORDS], span->attr_words);
-        words_publish(&words[FWS_A_ATTRS + changed], span->attrs + changed,
-                      span->attr_words - changed);
+        fws_publish(&words[FWS_A_ATTR_WORDS], span->list.words);
+        fws_publish_all(&words[FWS_A_ATTRS + changed], span->attrs + changed,
+                        span->list.words - changed);
         fws_seq_write_end(&words[FWS_A_SEQ], &span->sequence);
-        if (lost > 0)
-            lane_add(entry.lane, &entry.lane->control[FWS_LANE_ATTRS_DROPPED], lost);
+        if (span->list.dropped + span->list.cut != lost)
+            lane_add(gate->lane, &gate->lane->control[FWS_LANE_ATTRS_DROPPED],
+                     span->list.dropped + span->list.cut - lost);
         span_leave(span);
     }
     shim_leave();
@@ -272,11 +249,11 @@ void fwdscope_span_set(fwdscope_span handle, const struct fwdscope_attribute *at
 
 void fwdscope_span_stage(fwdscope_span handle, const char *stage)
 {
-    struct entry entry;
     uint32_t slot;
-    if (stage == NULL || !shim_enter(&entry))
+    const struct gate *gate = stage != NULL ? shim_enter() : NULL;
+    if (gate == NULL)
         return;
-    struct shim_span *span = span_enter(entry.shim, handle, &slot);
+    struct shim_span *span = span_enter(gate->shim, handle, &slot);
     if (span != NULL) {
         size_t bytes = strnlen(stage, FWS_STAGE_BYTES_MAX + 1);
         memset(span->stage, 0, sizeof span->stage);
@@ -285,11 +262,11 @@ void fwdscope_span_stage(fwdscope_span handle, const char *stage)
         if (strcmp(stage, "output") == 0)
             span->output_start_unix_ns = span->stage_start_unix_ns;
 
-        fws_word *words = slot_words(entry.shim, slot);
+        fws_word *words = slot_words(gate->shim, slot);
         fws_seq_write_begin(&words[FWS_A_SEQ], &span->sequence);
         fws_publish(&words[FWS_A_STAGE_START_UNIX_NS], span->stage_start_unix_ns);
         fws_publish(&words[FWS_A_OUTPUT_START_UNIX_NS], span->output_start_unix_ns);
-        words_publish(&words[FWS_A_STAGE], span->stage, 4);
+        fws_publish_all(&words[FWS_A_STAGE], span->stage, 4);
         fws_seq_write_end(&words[FWS_A_SEQ], &span->sequence);
         span_leave(span);
     }
@@ -299,22 +276,23 @@ void fwdscope_span_stage(fwdscope_span handle, const char *stage)
 void fwdscope_span_status(fwdscope_span handle, enum fwdscope_span_status status,
                           const char *message)
 {
-    struct entry entry;
     uint32_t slot;
-    if (status < FWDSCOPE_STATUS_UNSET || status > FWDSCOPE_STATUS_ERROR || !shim_enter(&entry))
+    const bool valid = status >= FWDSCOPE_STATUS_UNSET && status <= FWDSCOPE_STATUS_ERROR;
+    const struct gate *gate = valid ? shim_enter() : NULL;
+    if (gate == NULL)
         return;
-    struct shim_span *span = span_enter(entry.shim, handle, &slot);
+    struct shim_span *span = span_enter(gate->shim, handle, &slot);
     if (span != NULL) {
         const char *text = message != NULL ? message : "";
         size_t bytes = strnlen(text, FWS_NAME_BYTES_MAX + 1);
         span->status = (unsigned)status;
         span->message_bytes = (unsigned)text_cut(text, bytes, FWS_NAME_BYTES_MAX);
-        size_t message_words = words_of_text(span->message, text, span->message_bytes);
+        size_t message_words = fws_text_to_words(span->message, text, span->message_bytes);
 
-        fws_word *words = slot_words(entry.shim, slot);
+        fws_word *words = slot_words(gate->shim, slot);
         fws_seq_write_begin(&words[FWS_A_SEQ], &span->sequence);
         fws_publish(&words[FWS_A_META], span_meta(span));
-        words_publish(&words[FWS_A_MESSAGE], span->message, message_words);
+        fws_publish_all(&words[FWS_A_MESSAGE], span->message, message_words);
         fws_seq_write_end(&words[FWS_A_SEQ], &span->sequence);
         span_leave(span);
     }
@@ -335,51 +313,51 @@ bool span_ids(struct shim *shim, fwdscope_span handle, uint64_t trace_id[2], uin
 
 /* ---- end ------------------------------------------------------------------------------------- */
 
-static size_t words_copy(uint64_t *to, const uint64_t *from, size_t words)
-{
-    memcpy(to, from, words * sizeof *to);
-    return words;
-}
-
 static void span_finish(struct lane *lane, const struct shim_span *span, uint64_t end)
 {
     if (!lane_ring_enter(lane)) {
         lane_add(lane, &lane->control[FWS_LANE_SPANS_DROPPED], 1);
         return;
     }
-    uint64_t *out = lane->scratch;
-    out[FWS_S_TRACE_ID] = fws_peek(&span->trace_id[0]);
-    out[FWS_S_TRACE_ID + 1] = fws_peek(&span->trace_id[1]);
-    out[FWS_S_SPAN_ID] = fws_peek(&span->span_id);
-    out[FWS_S_PARENT_ID] = span->parent_id;
-    out[FWS_S_META] = span_meta(span);
-    out[FWS_S_ATTR_WORDS] = span->attr_words;
-    out[FWS_S_START_UNIX_NS] = span->start_unix_ns;
-    out[FWS_S_END_UNIX_NS] = end;
-    size_t at = FWS_S_WORDS;
-    at += words_copy(out + at, span->name, (size_t)fws_words_of(span->name_bytes));
-    at += words_copy(out + at, span->message, (size_t)fws_words_of(span->message_bytes));
-    at += words_copy(out + at, span->attrs, span->attr_words);
-    fws_ring_write(&lane->spans, FWS_RECORD_SPAN, end, out, at);
+    const size_t name_words = (size_t)fws_words_of(span->name_bytes);
+    const size_t message_words = (size_t)fws_words_of(span->message_bytes);
+    uint64_t record[FWS_REC_WORDS + FWS_S_WORDS], *fixed = record + FWS_REC_WORDS;
+    fixed[FWS_S_TRACE_ID] = fws_peek(&span->trace_id[0]);
+    fixed[FWS_S_TRACE_ID + 1] = fws_peek(&span->trace_id[1]);
+    fixed[FWS_S_SPAN_ID] = fws_peek(&span->span_id);
+    fixed[FWS_S_PARENT_ID] = span->parent_id;
+    fixed[FWS_S_META] = span_meta(span);
+    fixed[FWS_S_ATTR_WORDS] = span->list.words;
+    fixed[FWS_S_START_UNIX_NS] = span->start_unix_ns;
+    fixed[FWS_S_END_UNIX_NS] = end;
+
+    fws_ring_begin(&lane->spans, FWS_RECORD_SPAN, end,
+                   FWS_S_WORDS + name_words + message_words + span->list.words, record);
+    fws_ring_put(&lane->spans, record, FWS_REC_WORDS + FWS_S_WORDS);
+    fws_ring_put(&lane->spans, span->name, name_words);
+    if (message_words > 0)
+        fws_ring_put(&lane->spans, span->message, message_words);
+    fws_ring_put(&lane->spans, span->attrs, span->list.words);
+    fws_ring_end(&lane->spans);
     lane_ring_leave(lane);
 }
 
 void fwdscope_span_end(fwdscope_span handle, uint64_t end_unix_ns)
 {
-    struct entry entry;
     uint32_t slot;
-    if (!shim_enter(&entry))
+    const struct gate *gate = shim_enter();
+    if (gate == NULL)
         return;
-    struct shim_span *span = span_enter(entry.shim, handle, &slot);
+    struct shim_span *span = span_enter(gate->shim, handle, &slot);
     if (span != NULL) {
         uint64_t end = end_unix_ns != 0 ? end_unix_ns : shim_now();
-        span_finish(entry.lane, span, end > span->start_unix_ns ? end : span->start_unix_ns);
-        slot_publish_free(entry.shim, slot, span);
+        span_finish(gate->lane, span, end > span->start_unix_ns ? end : span->start_unix_ns);
+        slot_publish_free(gate->shim, slot, span);
         /* From here on the handle is stale. PAIRS WITH span_live. */
         fws_publish(&span->generation, fws_peek(&span->generation) + 1);
         span_leave(span);
-        slot_give(entry.shim, slot);
-        lane_beat(entry.lane);
+        slot_give(gate->shim, gate->lane, slot);
+        lane_beat(gate->lane);
     }
     shim_leave();
 }

@@ -41,53 +41,35 @@ void fws_ring_writer_init(struct fws_ring_writer *ring, fws_word *control, fws_w
     fws_put(&control[FWS_R_OLDEST], start);
 }
 
-/* Moves `oldest` past every record that [tail, intent) overwrites. At most one record of half the
- * capacity is written at a time, so the record before tail always survives. */
-static void ring_evict(struct fws_ring_writer *ring, uint64_t intent)
+void fws_ring_evict(struct fws_ring_writer *ring)
 {
-    if (intent - ring->oldest <= ring->capacity)
-        return;
     do { /* bounded by the records in the ring; the lengths are private, so they are true */
         ring->oldest +=
             (uint64_t)ring->lengths[ring->oldest_number & ring->lengths_mask] * FWS_WORD_BYTES;
         ring->oldest_number++;
-    } while (intent - ring->oldest > ring->capacity);
+    } while (ring->intent - ring->oldest > ring->capacity);
     /* Release: who finds this position also finds the record that was written there before.
      * PAIRS WITH ring_resync. */
     fws_publish(&ring->control[FWS_R_OLDEST], ring->oldest);
 }
 
+void fws_ring_put_wrapping(struct fws_ring_writer *ring, const void *from, size_t words)
+{
+    const size_t run = ring->left;
+    fws_publish_all(ring->next, from, run);
+    ring->next = ring->data;
+    ring->left = (size_t)(ring->capacity / FWS_WORD_BYTES);
+    fws_ring_put(ring, (const char *)from + run * FWS_WORD_BYTES, words - run);
+}
+
 void fws_ring_write(struct fws_ring_writer *ring, enum fws_record_kind kind, uint64_t time_unix_ns,
                     const uint64_t *payload, size_t words)
 {
-    const uint64_t mask = ring->capacity / FWS_WORD_BYTES - 1;
-    const uint64_t length = (FWS_REC_WORDS + words) * FWS_WORD_BYTES;
-    const uint64_t position = ring->tail;
-    const uint64_t intent = position + length;
-
-    ring_evict(ring, intent);
-    /* Relaxed: every data word below is a release store, so a reader that sees one of them sees
-     * this intent too and throws away what it overwrote. PAIRS WITH ring_still_whole. */
-    fws_put(&ring->control[FWS_R_INTENT], intent);
-
-    const uint64_t at = position / FWS_WORD_BYTES;
-    const uint64_t head[FWS_REC_WORDS] = {
-        [FWS_REC_LENGTH] = length,
-        [FWS_REC_KIND] = kind,
-        [FWS_REC_POSITION] = position,
-        [FWS_REC_NUMBER] = ring->number,
-        [FWS_REC_TIME_UNIX_NS] = time_unix_ns,
-    };
-    for (size_t i = 0; i < FWS_REC_WORDS; i++)
-        fws_publish(&ring->data[(at + i) & mask], head[i]);
-    for (size_t i = 0; i < words; i++)
-        fws_publish(&ring->data[(at + FWS_REC_WORDS + i) & mask], payload[i]);
-
-    ring->lengths[ring->number & ring->lengths_mask] = (uint16_t)(FWS_REC_WORDS + words);
-    ring->number++;
-    ring->tail = intent;
-    /* Release: a reader that sees this tail sees the whole record. PAIRS WITH fws_ring_read. */
-    fws_publish(&ring->control[FWS_R_TAIL], intent);
+    uint64_t head[FWS_REC_WORDS];
+    fws_ring_begin(ring, kind, time_unix_ns, words, head);
+    fws_ring_put(ring, head, FWS_REC_WORDS);
+    fws_ring_put(ring, payload, words);
+    fws_ring_end(ring);
 }
 
 void fws_ring_reader_init(struct fws_ring_reader *reader, const fws_word *control,
@@ -114,7 +96,7 @@ static void ring_copy(const struct fws_ring_reader *reader, uint64_t position, s
 
 /* Whether nothing at or after `position` was being overwritten while it was copied. Relaxed: the
  * copies before it are acquires, so it stays below them; had one of them seen a newer word, this
- * would see the newer intent. PAIRS WITH fws_ring_write. */
+ * would see the newer intent. PAIRS WITH fws_ring_begin. */
 static bool ring_still_whole(const struct fws_ring_reader *reader, uint64_t position)
 {
     return fws_peek(&reader->control[FWS_R_INTENT]) - position <= reader->capacity;
@@ -149,7 +131,7 @@ static enum ring_step ring_resync(struct fws_ring_reader *reader)
 enum fws_ring_result fws_ring_read(struct fws_ring_reader *reader, uint64_t *out, size_t *words)
 {
     for (int attempt = 0; attempt < RING_TRIES; attempt++) {
-        /* Acquire: everything below the tail is written. PAIRS WITH fws_ring_write. */
+        /* Acquire: everything below the tail is written. PAIRS WITH fws_ring_end. */
         uint64_t available = fws_observe(&reader->control[FWS_R_TAIL]) - reader->position;
         if (available == 0)
             return FWS_RING_EMPTY;

@@ -312,7 +312,7 @@ static void *half_run(void *arg)
     CPU_ZERO(&set);
     CPU_SET(half->processor, &set);
     (void)sched_setaffinity(0, sizeof set, &set); /* refused: where the caller pinned us */
-    pair.operation->run(pair.calls / 16); /* the thread's first call, and its pages */
+    pair.operation->run(pair.calls / 16);         /* the thread's first call, and its pages */
     pthread_barrier_wait(&pair.start);
     half->ns = timed(pair.operation, pair.calls);
     return NULL;

@@ -144,6 +144,33 @@ static void test_longest_record(void **state)
     assert_int_equal(reader.lost, 0);
 }
 
+/* A record in three pieces, of which one is text: whole wherever it wraps, padded with zeros. */
+static void test_text_of_every_length(void **state)
+{
+    (void)state;
+    char text[41];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)(0x80 + i); /* no byte is zero, all are above 127 */
+    for (uint64_t n = 0; n < 1000; n++) {
+        const size_t bytes = n % sizeof text, words = (bytes + 7) / 8;
+        const char *from = text + sizeof text - bytes; /* nothing may be read behind it */
+        const uint64_t last = n;
+        uint64_t head[FWS_REC_WORDS], out[FWS_RECORD_WORDS_MAX];
+        char padded[48] = {0};
+        size_t taken;
+        fws_ring_begin(&writer, FWS_RECORD_LOG, n, words + 1, head);
+        fws_ring_put(&writer, head, FWS_REC_WORDS);
+        fws_ring_put_text(&writer, from, bytes);
+        fws_ring_put(&writer, &last, 1);
+        fws_ring_end(&writer);
+        assert_int_equal(fws_ring_read(&reader, out, &taken), FWS_RING_RECORD);
+        assert_int_equal(taken, FWS_REC_WORDS + words + 1);
+        memcpy(padded, from, bytes);
+        assert_memory_equal(out + FWS_REC_WORDS, padded, words * 8);
+        assert_int_equal(out[taken - 1], n);
+    }
+}
+
 static void test_full_ring_loses_nothing(void **state)
 {
     (void)state;
@@ -461,6 +488,7 @@ int main(void)
         cmocka_unit_test_setup(test_control_line, ring_reset),
         cmocka_unit_test_setup(test_one_by_one_around_many_times, ring_reset),
         cmocka_unit_test_setup(test_longest_record, ring_reset),
+        cmocka_unit_test_setup(test_text_of_every_length, ring_reset),
         cmocka_unit_test_setup(test_full_ring_loses_nothing, ring_reset),
         cmocka_unit_test_setup(test_one_record_too_many, ring_reset),
         cmocka_unit_test_setup(test_lapped_reader_gets_the_oldest_survivor, ring_reset),

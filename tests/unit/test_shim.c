@@ -1047,6 +1047,32 @@ static void histogram_bounds_are_inclusive(void)
     CHECK_EQUAL(FWS_REF_LENGTH(fws_peek(&entry[FWS_I_BOUNDS])), 24);
 }
 
+/* Histograms of every size find the bucket that counting the bounds below finds. */
+static void histograms_of_every_size(void)
+{
+    case_open();
+    static double bounds[128];
+    for (size_t i = 0; i < 128; i++)
+        bounds[i] = (double)(i * i);
+    for (size_t count = 1; count <= 128; count = count < 20 ? count + 1 : count + 36) {
+        uint64_t expected[129] = {0};
+        char name[16];
+        snprintf(name, sizeof name, "h%zu", count);
+        const fwdscope_histogram h =
+            fwdscope_histogram_register(&(struct fwdscope_instrument){.name = name}, bounds, count);
+        for (double value = -1; value < 128 * 128; value += 20.5) {
+            size_t below = 0;
+            while (below < count && bounds[below] < value)
+                below++;
+            expected[below]++;
+            fwdscope_histogram_record(h, value);
+        }
+        const struct peek peek = peek_now();
+        for (size_t i = 0; i <= count; i++)
+            CHECK_EQUAL(peek_sum(&peek, name, 2 + i), expected[i]);
+    }
+}
+
 /* ---- pipelines --------------------------------------------------------------------------------
  */
 
@@ -1237,6 +1263,7 @@ int main(void)
         {"gauges", gauges},
         {"totals are set", totals_are_set},
         {"histogram bounds are inclusive", histogram_bounds_are_inclusive},
+        {"histograms of every size", histograms_of_every_size},
         {"components", components},
         {"batches", batches},
         {"batches are whole", batches_are_whole},

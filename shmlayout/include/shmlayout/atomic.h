@@ -18,7 +18,9 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef _Atomic uint64_t fws_word;
 
@@ -53,6 +55,28 @@ static inline void fws_publish(fws_word *w, uint64_t value)
 {
     FWS_STORE();
     atomic_store_explicit(w, value, memory_order_release);
+}
+
+/* Eight bytes that stand anywhere in private memory, text too, as a word. */
+static inline uint64_t fws_load(const void *from, size_t index)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)from + index * sizeof value, sizeof value);
+    return value;
+}
+
+/* Publishes `count` words that stand at `from`, which need not be aligned. */
+static inline void fws_publish_all(fws_word *w, const void *from, size_t count)
+{
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        fws_publish(&w[i], fws_load(from, i));
+        fws_publish(&w[i + 1], fws_load(from, i + 1));
+        fws_publish(&w[i + 2], fws_load(from, i + 2));
+        fws_publish(&w[i + 3], fws_load(from, i + 3));
+    }
+    for (; i < count; i++)
+        fws_publish(&w[i], fws_load(from, i));
 }
 
 static inline void fws_add(fws_word *w, uint64_t n)

@@ -13,21 +13,20 @@
 
 #include <stddef.h>
 
-/* Opens the unit for writing: data words may follow, each by fws_publish(). */
-static inline void fws_seq_write_begin(fws_word *seq, uint64_t *private_seq)
+/* Opens the unit for writing: data words may follow, each by fws_publish(). A host may have left the
+ * writer in the middle by siglongjmp(): the unit is then opened once more by the same odd value. */
+static inline void fws_seq_write_begin(fws_word *seq, const uint64_t *private_seq)
 {
-    /* Odd whatever happened: a host may have left the writer in the middle by siglongjmp(). */
-    *private_seq |= 1;
     /* Relaxed is enough: each data word that follows is a release store, so a reader that sees one
      * of them sees this odd value too. PAIRS WITH fws_seq_read_end. */
-    fws_put(seq, *private_seq);
+    fws_put(seq, *private_seq + 1);
 }
 
 /* Closes the unit. Release: a reader that sees the even value sees every data word before it.
  * PAIRS WITH fws_seq_read_begin. */
 static inline void fws_seq_write_end(fws_word *seq, uint64_t *private_seq)
 {
-    *private_seq += 1;
+    *private_seq += 2;
     fws_publish(seq, *private_seq);
 }
 
