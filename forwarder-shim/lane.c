@@ -101,8 +101,10 @@ static struct lane *lane_take(struct shim *shim)
         uint64_t expected = 0;
         /* Acquire on success: the last owner's private state. PAIRS WITH lane_give_back. */
         if (fws_peek(&lane->owned) == 0 && fws_claim(&lane->owned, &expected, 1)) {
-            if (pthread_setspecific(thread_key, lane) == 0)
+            if (pthread_setspecific(thread_key, lane) == 0) {
+                fws_put(&lane->control[FWS_LANE_USED], 1);
                 return lane;
+            }
             fws_publish(&lane->owned, 0); /* without it nobody would give the lane back */
             break;
         }

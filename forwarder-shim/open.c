@@ -270,6 +270,7 @@ static void header_write(fws_word *header, const struct fwdscope_options *option
     fws_put(&header[FWS_H_MAJOR], FWS_LAYOUT_MAJOR);
     fws_put(&header[FWS_H_MINOR], FWS_LAYOUT_MINOR);
     fws_put(&header[FWS_H_HEADER_BYTES], FWS_PAGE_BYTES);
+    fws_put(&header[FWS_H_COMPAT], FWS_COMPAT_LANES_USED);
     fws_put(&header[FWS_H_REGION_BYTES], plan->bytes);
     fws_put(&header[FWS_H_DIR_OFFSET], FWS_PAGE_BYTES);
     fws_put(&header[FWS_H_DIR_COUNT], plan->count);

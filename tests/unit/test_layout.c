@@ -228,6 +228,8 @@ static void test_tables(void **state)
         AT(FWS_LANE_LOGS_CUT, 24),
         AT(FWS_LANE_ATTRS_DROPPED, 32),
         AT(FWS_LANE_VALUES_DROPPED, 40),
+        AT(FWS_LANE_USED, 48),
+        IS(FWS_COMPAT_LANES_USED, 1),
         AT(FWS_LANE_WORDS, 128),
     };
     COMPARE(numbers);

@@ -44,7 +44,7 @@ SHIM_OPEN = [
     ("&header[FWS_H_DIR_OFFSET], FWS_PAGE_BYTES", "&header[FWS_H_DIR_OFFSET], 2 * FWS_PAGE_BYTES"),
     ("    fws_put(&header[FWS_H_REGION_BYTES], plan->bytes);",
      "    fws_put(&header[FWS_H_REGION_BYTES], plan->bytes);\n"
-     "    fws_put(&header[FWS_H_COMPAT], UINT64_C(1) << 63 | 1);\n"
+     "    fws_put(&header[FWS_H_COMPAT], UINT64_C(1) << 63 | 3);\n"
      "    for (int w = 128; w < FWS_H_CHECKSUM; w++)\n"
      "        fws_put(&header[w], UINT64_MAX);\n"),
     ("    plan_add(&plan, FWS_SECTION_STRINGS,",

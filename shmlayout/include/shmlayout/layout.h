@@ -26,6 +26,7 @@
 #define FWS_LAYOUT_MAJOR  1u /* a reader refuses another major */
 #define FWS_LAYOUT_MINOR  0u /* a higher minor only adds: sections, longer strides, compat bits */
 #define FWS_INCOMPAT_KNOWN UINT64_C(0) /* a bit that the reader does not know refuses the region */
+#define FWS_COMPAT_LANES_USED UINT64_C(1) /* the writer keeps FWS_LANE_USED */
 
 #define FWS_FILE_SUFFIX ".fwdscope" /* path file: INSTANCE.GENERATION.UUID8.fwdscope */
 #define FWS_MEMFD_PREFIX "fwdscope:" /* memfd: /proc/PID/fd/N -> /memfd:fwdscope:... (deleted) */
@@ -377,6 +378,7 @@ enum fws_lane_word {
     FWS_LANE_LOGS_CUT = 3,
     FWS_LANE_ATTRS_DROPPED = 4, /* dropped or cut */
     FWS_LANE_VALUES_DROPPED = 5, /* not a number, infinite, or of a stale handle */
+    FWS_LANE_USED = 6, /* 1 before its first thread writes; of lane 0, which all share, always 0 */
     FWS_LANE_WORDS = 16,
 };
 
