@@ -96,7 +96,7 @@ static struct chunk *chunk_with_room(struct arena *arena, size_t bytes)
     return arena->current;
 }
 
-void *arena_alloc(struct arena *arena, size_t bytes)
+void *arena_room(struct arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX - ALIGNMENT) {
         return NULL;
@@ -110,7 +110,13 @@ void *arena_alloc(struct arena *arena, size_t bytes)
     }
     void *piece = (char *)chunk->data + chunk->used;
     chunk->used += taken;
-    return memset(piece, 0, taken);
+    return piece;
+}
+
+void *arena_alloc(struct arena *arena, size_t bytes)
+{
+    void *piece = arena_room(arena, bytes);
+    return piece != NULL ? memset(piece, 0, bytes) : NULL;
 }
 
 void *arena_array(struct arena *arena, size_t count, size_t item_bytes)

@@ -17,7 +17,10 @@ struct arena *arena_new(size_t max_bytes);
  * when memory is out. bytes 0 gives a valid pointer. */
 void *arena_alloc(struct arena *arena, size_t bytes);
 
-/* The same for count items of item_bytes each, overflow-checked. */
+/* The same without zeroing them: for who writes every byte before it is read. */
+void *arena_room(struct arena *arena, size_t bytes);
+
+/* Zeroed bytes for count items of item_bytes each, overflow-checked; else as arena_alloc(). */
 void *arena_array(struct arena *arena, size_t count, size_t item_bytes);
 
 /* How many bytes it holds, taken or kept; 0 for NULL. */

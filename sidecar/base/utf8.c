@@ -41,18 +41,32 @@ size_t utf8_sequence(const char *bytes, size_t count, bool *valid)
     return length != 0 ? length : 1;
 }
 
+/* Whether eight bytes are ASCII other than NUL. */
+static bool ascii_word(const char *bytes)
+{
+    const uint64_t ones = 0x0101010101010101U, highs = ones << 7;
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    /* The subtraction borrows out of a byte only if that byte is 0. */
+    return ((word | (word - ones)) & highs) == 0;
+}
+
 /* How many bytes at the start are ASCII other than NUL; may stop early, at a word that is mixed. */
 static size_t ascii_run(const char *bytes, size_t count)
 {
-    const uint64_t ones = 0x0101010101010101U, highs = ones << 7;
+    const size_t width = sizeof(uint64_t);
     size_t i = 0;
-    for (; count - i >= sizeof ones; i += sizeof ones) {
-        uint64_t word;
-        memcpy(&word, bytes + i, sizeof word);
-        /* The subtraction borrows out of a byte only if that byte is 0. */
-        if (((word | (word - ones)) & highs) != 0) {
-            break;
-        }
+    while (count - i >= width && ascii_word(bytes + i)) {
+        i += width;
+    }
+    if (count - i >= width) {
+        return i;
+    }
+    if (count >= width && ascii_word(bytes + count - width)) {
+        return count; /* the last word once more, with the bytes behind it */
+    }
+    while (i < count && bytes[i] != '\0' && ((unsigned char)bytes[i] & 0x80) == 0) {
+        i++;
     }
     return i;
 }
@@ -81,12 +95,18 @@ const char *utf8_repair(struct arena *arena, const char *bytes, size_t count, si
     if (count > SIZE_MAX / REPLACEMENT_BYTES - 1) {
         return NULL;
     }
-    const size_t needed = repair_into(NULL, bytes, count);
-    char *text = arena_alloc(arena, needed + 1);
+    const bool ascii = ascii_run(bytes, count) == count;
+    const size_t needed = ascii ? count : repair_into(NULL, bytes, count);
+    char *text = arena_room(arena, needed + 1);
     if (text == NULL) {
         return NULL;
     }
-    (void)repair_into(text, bytes, count);
+    if (ascii) {
+        memcpy(text, bytes, count);
+    } else {
+        (void)repair_into(text, bytes, count);
+    }
+    text[needed] = '\0';
     if (length != NULL) {
         *length = needed;
     }

@@ -28,7 +28,11 @@ static void pieces_are_aligned_and_zeroed_and_apart(void **state)
                 assert_int_equal(piece[i], 0);
             }
             memset(piece, 0xA5, bytes);
-            last = piece;
+            last = arena_room(arena, bytes); /* whatever it holds, it is as much and as aligned */
+            assert_non_null(last);
+            assert_int_equal((uintptr_t)last % _Alignof(max_align_t), 0);
+            memset(last, 0x5A, bytes);
+            assert_true(bytes == 0 || piece[bytes - 1] == (char)0xA5);
         }
         arena_reset(arena);
     }

@@ -78,6 +78,35 @@ static void repairs_as_unicode_recommends(void **state)
     arena_free(&arena);
 }
 
+/* Every length, a byte of each sort at every place: what is taken a word at a time is the same. */
+static void one_byte_among_ascii_is_found_wherever_it_stands(void **state)
+{
+    (void)state;
+    static const char sorts[] = {'\0', '\x01', '\x7F', '\x80', '\xFF'};
+    enum { BYTES = 40 };
+    struct arena *arena = arena_new(1 << 20);
+    for (size_t count = 1; count <= BYTES; count++) {
+        for (size_t i = 0; i < count * sizeof sorts; i++) {
+            const size_t at = i / sizeof sorts;
+            char bytes[BYTES], expected[BYTES + sizeof R];
+            memset(bytes, 'x', count);
+            bytes[at] = sorts[i % sizeof sorts];
+            const bool good = bytes[at] == '\x01' || bytes[at] == '\x7F';
+            memcpy(expected, bytes, at);
+            memcpy(expected + at, good ? bytes + at : R, good ? 1 : strlen(R));
+            const size_t behind = at + (good ? 1 : strlen(R));
+            memcpy(expected + behind, bytes + at + 1, count - at - 1);
+            expected[behind + count - at - 1] = '\0';
+            size_t length;
+            const char *text = utf8_repair(arena, bytes, count, &length);
+            assert_string_equal(text, expected);
+            assert_int_equal(length, strlen(expected));
+            arena_reset(arena);
+        }
+    }
+    arena_free(&arena);
+}
+
 static void repairing_twice_changes_nothing_more(void **state)
 {
     (void)state;
@@ -143,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(repairs_as_unicode_recommends),
+        cmocka_unit_test(one_byte_among_ascii_is_found_wherever_it_stands),
         cmocka_unit_test(repairing_twice_changes_nothing_more),
         cmocka_unit_test(a_full_arena_gives_null),
         cmocka_unit_test(every_other_sequence_stands_for_itself_or_is_escaped),
