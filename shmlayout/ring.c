@@ -88,10 +88,11 @@ void fws_ring_reader_init(struct fws_ring_reader *reader, const fws_word *contro
 static void ring_copy(const struct fws_ring_reader *reader, uint64_t position, size_t words,
                       uint64_t *out)
 {
-    const uint64_t mask = reader->capacity / FWS_WORD_BYTES - 1;
-    const uint64_t at = position / FWS_WORD_BYTES;
-    for (size_t i = 0; i < words; i++)
-        out[i] = fws_observe(&reader->data[(at + i) & mask]);
+    const uint64_t capacity = reader->capacity / FWS_WORD_BYTES;
+    const uint64_t at = position / FWS_WORD_BYTES & (capacity - 1);
+    const size_t first = words < capacity - at ? words : (size_t)(capacity - at);
+    fws_observe_words(&reader->data[at], first, out);
+    fws_observe_words(reader->data, words - first, out + first); /* behind the wrap */
 }
 
 /* Whether nothing at or after `position` was being overwritten while it was copied. Relaxed: the

@@ -8,8 +8,7 @@ bool fws_seq_copy(const fws_word *seq, const fws_word *words, size_t count, uint
     for (int attempt = 0; attempt < FWS_SEQ_TRIES; attempt++) {
         uint64_t begun = fws_seq_read_begin(seq);
         if ((begun & 1) == 0) {
-            for (size_t i = 0; i < count; i++)
-                out[i] = fws_observe(&words[i]);
+            fws_observe_words(words, count, out);
             if (fws_seq_read_end(seq, begun))
                 return true;
         }

@@ -182,29 +182,22 @@ bool fws_attr_next(const uint64_t *block, size_t words, size_t *at, struct fws_a
     if (*at >= words)
         return false;
     const uint64_t head = block[*at];
-    const size_t left = words - *at - 1;
+    const size_t taken = fws_attr_words(head, words - *at - 1);
+    if (taken == 0)
+        return false;
     const unsigned type = FWS_ATTR_TYPE(head);
     const unsigned key_bytes = FWS_ATTR_KEY_BYTES(head);
-    const unsigned value_bytes = FWS_ATTR_VALUE_BYTES(head);
     const size_t key_words = (size_t)fws_words_of(key_bytes);
-    const size_t value_words = (size_t)fws_words_of(value_bytes);
-
-    if (type < FWS_ATTR_STRING || type > FWS_ATTR_BOOL || key_bytes == 0 ||
-        value_bytes > FWS_ATTR_VALUE_BYTES_MAX || key_words > left ||
-        value_words > left - key_words)
-        return false;
-    if (type != FWS_ATTR_STRING && value_bytes != FWS_WORD_BYTES)
-        return false;
     const uint64_t *value = block + *at + 1 + key_words;
     *out = (struct fws_attr){
         .type = type,
         .key = (const char *)(block + *at + 1),
         .key_bytes = key_bytes,
         .value = type == FWS_ATTR_STRING ? (const char *)value : NULL,
-        .value_bytes = value_bytes,
+        .value_bytes = FWS_ATTR_VALUE_BYTES(head),
         .number = type == FWS_ATTR_STRING ? 0 : value[0],
     };
-    *at += 1 + key_words + value_words;
+    *at += taken;
     return true;
 }
 

@@ -248,8 +248,10 @@ static void print_text(const struct sampler *sampler)
     const bool dead = life->verdict.state == WRITER_CRASHED || life->verdict.state == WRITER_EXITED;
     printf("\nactive spans (%zu%s)\n", snapshot->active_span_count,
            dead ? ", in flight when it ended" : "");
-    for (size_t i = 0; i < snapshot->active_span_count; i++)
-        print_span(&snapshot->active_spans[i], dead ? 0 : snapshot->time_unix_ns);
+    size_t active_count;
+    const struct span *active = region_active_spans(life->region, &active_count);
+    for (size_t i = 0; i < active_count; i++)
+        print_span(&active[i], dead ? 0 : snapshot->time_unix_ns);
     print_records(&life->history.spans, TEXT_SPANS_MAX, RECORD_SPAN);
     print_records(&life->history.logs, TEXT_LOGS_MAX, RECORD_LOG);
 }

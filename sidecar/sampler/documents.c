@@ -216,8 +216,11 @@ static bool spans_build(struct documents *documents, const struct fleet *fleet,
                             &part->finished_count);
         *full = part->finished == NULL;
         *sent += part->finished_count;
-        part->active = life->snapshot->active_spans;
-        part->active_count = active_count(life, scope, current);
+        const size_t wanted = active_count(life, scope, current);
+        if (wanted > 0)
+            part->active = region_active_spans(life->region, &part->active_count);
+        if (part->active_count > wanted)
+            part->active_count = wanted;
     }
     const TraceRequest *tree = *full ? NULL : model_spans(arena, parts, fleet->count, full);
     return tree_encode(&documents->json, tree, *full);

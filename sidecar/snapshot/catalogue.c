@@ -32,14 +32,14 @@ bool catalogue_init(struct region *region)
     c->index = arena_array(c->arena, index_count, sizeof *c->index);
     c->instruments = arena_array(c->arena, instruments, sizeof *c->instruments);
     c->runs = arena_array(c->arena, instruments, sizeof *c->runs);
-    c->settings = arena_array(c->arena, instruments, sizeof *c->settings);
+    c->setting_runs = arena_array(c->arena, instruments, sizeof *c->setting_runs);
     c->distributions = arena_array(c->arena, instruments, sizeof *c->distributions);
     c->pipelines = arena_array(c->arena, pipelines, sizeof *c->pipelines);
     c->pipeline_of_entry = arena_array(c->arena, pipelines, sizeof *c->pipeline_of_entry);
     c->components = arena_array(c->arena, components, sizeof *c->components);
-    return c->index != NULL && c->instruments != NULL && c->runs != NULL && c->settings != NULL &&
-           c->distributions != NULL && c->pipelines != NULL && c->pipeline_of_entry != NULL &&
-           c->components != NULL;
+    return c->index != NULL && c->instruments != NULL && c->runs != NULL &&
+           c->setting_runs != NULL && c->distributions != NULL && c->pipelines != NULL &&
+           c->pipeline_of_entry != NULL && c->components != NULL;
 }
 
 /* ---- references into STRINGS ----------------------------------------------------------------- */
@@ -238,7 +238,13 @@ static void instrument_locate(struct catalogue *c, const struct instrument *inst
         c->distributions[c->distribution_count++] =
             (struct distribution){slot, value, instrument->bound_count + 1, number};
     } else if (instrument->kind == INSTRUMENT_GAUGE || instrument->kind == INSTRUMENT_TOTAL) {
-        c->settings[c->setting_count++] = (struct setting){slot, value, number};
+        struct setting_run *last =
+            c->setting_run_count > 0 ? &c->setting_runs[c->setting_run_count - 1] : NULL;
+        if (last != NULL && last->slot + 2 * last->count == slot &&
+            last->value + last->count == value && last->instrument + last->count == number)
+            last->count++;
+        else
+            c->setting_runs[c->setting_run_count++] = (struct setting_run){slot, value, number, 1};
     } else {
         struct run *last = c->run_count > 0 ? &c->runs[c->run_count - 1] : NULL;
         if (last != NULL && last->slot + last->count == slot && last->value + last->count == value)

@@ -200,7 +200,8 @@ static enum attach_result attach_result_of(enum fws_attach result)
 static bool arenas_init(struct region *region)
 {
     region->catalogue.arena = arena_new(ARENA_BYTES_MAX);
-    bool made = region->catalogue.arena != NULL;
+    region->span_arena = arena_new(ARENA_BYTES_MAX);
+    bool made = region->catalogue.arena != NULL && region->span_arena != NULL;
     for (int i = 0; i < 2; i++) {
         region->readings[i].arena = arena_new(ARENA_BYTES_MAX);
         region->readings[i].snapshot.close_reason = "";
@@ -223,6 +224,11 @@ static void region_read(void *arg)
     struct region *region = opening->region;
 
     if (!sections_read(region) || !catalogue_init(region) || !rings_init(region))
+        return;
+    region->sound =
+        arena_array(region->catalogue.arena, region->sections[FWS_SECTION_ACTIVE_SPANS].count,
+                    sizeof *region->sound);
+    if (region->sound == NULL)
         return;
     resource_read(region);
     opening->done = true;
@@ -319,7 +325,8 @@ bool region_is_dead(const char *path)
 
 size_t region_bytes(const struct region *region)
 {
-    size_t bytes = sizeof *region + arena_bytes(region->catalogue.arena);
+    size_t bytes =
+        sizeof *region + arena_bytes(region->catalogue.arena) + arena_bytes(region->span_arena);
     for (int i = 0; i < 2; i++)
         bytes += arena_bytes(region->readings[i].arena) + arena_bytes(region->configs[i].arena);
     return bytes + (size_t)region->view.copied_bytes;
@@ -344,6 +351,7 @@ void region_close(struct region **region)
         arena_free(&(*region)->configs[i].arena);
         arena_free(&(*region)->readings[i].arena);
     }
+    arena_free(&(*region)->span_arena);
     arena_free(&(*region)->catalogue.arena);
     fws_view_detach(&(*region)->view);
     free(*region);

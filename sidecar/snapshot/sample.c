@@ -23,12 +23,35 @@ struct sampling {
     struct region *region;
     struct arena *arena;
     struct snapshot *to;
+    bool lane_used[FWS_LANES_MAX];          /* false: all its words are 0 yet */
+    const fws_word *stripes[FWS_LANES_MAX]; /* of VALUES: the slots of each used lane, lane 0's
+                                               first */
+    size_t stripe_count;
     uint64_t *values;
     uint8_t *values_absent;
-    struct span *active_spans;
+    const uint64_t **active;
     uint64_t retries;
     bool done; /* false after the guard: there was no room */
 };
+
+/* [guarded] What a reading costs grows with the lanes that a thread ever had, not with those that
+ * there could be. A walk that looks for what is wrong reads them all. */
+static void lanes_find(struct sampling *s)
+{
+    const struct section *lanes = &s->region->sections[FWS_SECTION_LANES];
+    const struct section *values = &s->region->sections[FWS_SECTION_VALUES];
+    const bool told = (s->region->view.prefix[FWS_H_COMPAT] & FWS_COMPAT_LANES_USED) != 0 &&
+                      s->region->findings == NULL;
+
+    for (size_t i = 0; i < FWS_LANES_MAX; i++)
+        /* Relaxed: where it is not seen yet, what the lane's thread wrote after it need not be. It
+         * is seen with whatever was published, such as the state, after it. */
+        s->lane_used[i] = i == 0 || !told || i >= lanes->lanes ||
+                          fws_peek(&section_entry(lanes, i, 0)[FWS_LANE_USED]) != 0;
+    for (size_t i = 0; i < values->lanes; i++)
+        if (s->lane_used[i])
+            s->stripes[s->stripe_count++] = section_entry(values, i, 0);
+}
 
 /* ---- units ----------------------------------------------------------------------------------- */
 
@@ -39,7 +62,7 @@ struct unit {
 };
 
 /* [guarded] Opens the unit for a copy by fws_observe(). False: its tries are used up. */
-static bool unit_begin(struct sampling *s, struct unit *unit)
+static inline bool unit_begin(struct sampling *s, struct unit *unit)
 {
     while (unit->tries < FWS_SEQ_TRIES && (unit->tries == 0 || s->retries < READING_RETRIES)) {
         unit->tries++;
@@ -52,7 +75,7 @@ static bool unit_begin(struct sampling *s, struct unit *unit)
 }
 
 /* [guarded] Whether what was copied since unit_begin() is whole. */
-static bool unit_end(struct sampling *s, const struct unit *unit)
+static inline bool unit_end(struct sampling *s, const struct unit *unit)
 {
     if (fws_seq_read_end(unit->seq, unit->begun))
         return true;
@@ -60,15 +83,13 @@ static bool unit_end(struct sampling *s, const struct unit *unit)
     return false;
 }
 
-/* [guarded] Copies `count` words, `stride` apart, that are whole together. False: to be left out.
- */
-static bool unit_copy(struct sampling *s, const fws_word *seq, const fws_word *words, size_t stride,
-                      size_t count, uint64_t *out)
+/* [guarded] Copies `count` words that are whole together. False: to be left out. */
+static bool unit_copy(struct sampling *s, const fws_word *seq, const fws_word *words, size_t count,
+                      uint64_t *out)
 {
     struct unit unit = {.seq = seq};
     while (unit_begin(s, &unit)) {
-        for (size_t i = 0; i < count; i++)
-            out[i] = fws_observe(&words[i * stride]);
+        fws_observe_words(words, count, out);
         if (unit_end(s, &unit))
             return true;
     }
@@ -87,21 +108,57 @@ static void unit_left_out(struct sampling *s, enum fws_section kind, const fws_w
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
+enum { BLOCK = 8 };
+
+/* [guarded] Sums BLOCK slots over the lanes, in registers. The loads are atomic, so no compiler
+ * would make a wide one of them: they are written out. */
+static void block_sum(const struct sampling *s, size_t slot, uint64_t out[BLOCK])
+{
+    uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+    for (size_t i = 0; i < s->stripe_count; i++) {
+        const fws_word *words = s->stripes[i] + slot;
+        a += fws_peek(&words[0]);
+        b += fws_peek(&words[1]);
+        c += fws_peek(&words[2]);
+        d += fws_peek(&words[3]);
+        e += fws_peek(&words[4]);
+        f += fws_peek(&words[5]);
+        g += fws_peek(&words[6]);
+        h += fws_peek(&words[7]);
+    }
+    out[0] = a;
+    out[1] = b;
+    out[2] = c;
+    out[3] = d;
+    out[4] = e;
+    out[5] = f;
+    out[6] = g;
+    out[7] = h;
+}
+
+/* [guarded] One slot, `at` words into each lane. */
+static uint64_t slot_sum(const struct sampling *s, size_t at)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < s->stripe_count; i++)
+        sum += fws_peek(&s->stripes[i][at]);
+    return sum;
+}
+
 /* [guarded] Sums counters and up-down counters over the lanes; both wrap as the writer's do. */
 static void runs_sum(struct sampling *s, const struct section *section)
 {
     const struct catalogue *c = &s->region->catalogue;
     const size_t stride = section->stride;
 
-    for (size_t lane = 0; lane < section->lanes; lane++) {
-        const fws_word *slots = section_entry(section, lane, 0);
-        for (size_t i = 0; i < c->run_count; i++) {
-            const struct run *run = &c->runs[i];
-            const fws_word *words = slots + run->slot * stride;
-            uint64_t *values = s->values + run->value;
-            for (size_t j = 0; j < run->count; j++)
-                values[j] += fws_peek(&words[j * stride]);
-        }
+    for (size_t i = 0; i < c->run_count; i++) {
+        const struct run run = c->runs[i];
+        uint64_t *values = s->values + run.value;
+        size_t j = 0;
+        for (; stride == 1 && run.count - j >= BLOCK; j += BLOCK)
+            block_sum(s, run.slot + j, values + j);
+        for (; j < run.count; j++)
+            values[j] = slot_sum(s, (run.slot + j) * stride);
     }
 }
 
@@ -109,14 +166,21 @@ static void runs_sum(struct sampling *s, const struct section *section)
 static void settings_read(struct sampling *s, const struct section *section)
 {
     const struct catalogue *c = &s->region->catalogue;
-    for (size_t i = 0; i < c->setting_count; i++) {
-        const struct setting *setting = &c->settings[i];
-        /* Acquire: a value was there before it was said to be.
-         * PAIRS WITH fwdscope_gauge_set and fwdscope_total_set, which publish `present` last. */
-        if (fws_observe(section_entry(section, 0, setting->slot + 1)) != 0)
-            s->values[setting->value] = fws_peek(section_entry(section, 0, setting->slot));
-        else
-            s->values_absent[setting->instrument] = VALUE_ABSENT;
+    const size_t stride = section->stride;
+
+    for (size_t i = 0; i < c->setting_run_count; i++) {
+        const struct setting_run run = c->setting_runs[i];
+        const fws_word *words = section_entry(section, 0, run.slot);
+        uint64_t *values = s->values + run.value;
+        uint8_t *absent = s->values_absent + run.instrument;
+        for (size_t j = 0; j < run.count; j++, words += 2 * stride) {
+            /* Acquire: a value was there before it was said to be.
+             * PAIRS WITH fwdscope_gauge_set and fwdscope_total_set, which publish `present` last.
+             */
+            const bool present = fws_observe(&words[stride]) != 0;
+            values[j] = present ? fws_peek(words) : 0;
+            absent[j] = present ? VALUE_GOOD : VALUE_ABSENT;
+        }
     }
 }
 
@@ -127,45 +191,50 @@ static double word_double(uint64_t word)
     return value;
 }
 
-/* [guarded] One lane of a histogram: its sum, then its buckets. Lane 0 is shared: its words are
- * added to one by one, so there is no whole to wait for. */
-static bool distribution_lane(struct sampling *s, const struct section *section, size_t lane,
-                              const struct distribution *from, uint64_t *out)
+/* [guarded] Adds one lane of a histogram to `before`: its sum, then its buckets. False: it is not
+ * whole, and `after` is not to be used. Lane 0 is shared: its words are added to one by one, so
+ * there is no whole to wait for. */
+static bool distribution_add(struct sampling *s, const fws_word *seq, bool shared, size_t stride,
+                             size_t count, const uint64_t *before, uint64_t *after)
 {
-    const fws_word *seq = section_entry(section, lane, from->slot);
-    const fws_word *words = seq + section->stride;
-    if (lane != 0)
-        return unit_copy(s, seq, words, section->stride, 1 + from->buckets, out);
-    for (size_t i = 0; i < 1 + from->buckets; i++)
-        out[i] = fws_peek(&words[i * section->stride]);
-    return true;
+    struct unit unit = {.seq = seq};
+
+    while (shared || unit_begin(s, &unit)) {
+        const fws_word *word = seq + stride;
+        const double sum = word_double(before[0]) + word_double(fws_observe(word));
+        memcpy(&after[0], &sum, sizeof sum);
+        for (size_t i = 1; i < count; i++) {
+            word += stride;
+            after[i] = before[i] + fws_observe(word);
+        }
+        if (shared || unit_end(s, &unit))
+            return true;
+    }
+    return false;
 }
 
 /* [guarded] */
 static void distribution_read(struct sampling *s, const struct section *section,
                               const struct distribution *from)
 {
-    uint64_t copy[1 + FWS_BOUNDS_MAX + 1];
-    uint64_t *values = s->values + from->value;
-    double sum = 0;
-    bool whole = true;
+    uint64_t sums[2][1 + FWS_BOUNDS_MAX + 1];
+    uint64_t *sum = sums[0], *next = sums[1];
+    const size_t count = 1 + from->buckets, bytes = count * sizeof *sum;
 
-    for (size_t lane = 0; lane < section->lanes; lane++) {
-        if (!distribution_lane(s, section, lane, from, copy)) {
-            unit_left_out(s, FWS_SECTION_VALUES, section_entry(section, lane, from->slot), false);
-            whole = false;
-            break;
+    memset(sum, 0, bytes);
+    for (size_t i = 0; i < s->stripe_count; i++) {
+        const fws_word *seq = s->stripes[i] + from->slot * section->stride;
+        if (!distribution_add(s, seq, i == 0, section->stride, count, sum, next)) {
+            unit_left_out(s, FWS_SECTION_VALUES, seq, false);
+            s->values_absent[from->instrument] = VALUE_STALE;
+            memset(s->values + from->value, 0, bytes);
+            return;
         }
-        sum += word_double(copy[0]);
-        for (size_t i = 1; i <= from->buckets; i++)
-            values[i] += copy[i];
+        uint64_t *const done = next;
+        next = sum;
+        sum = done;
     }
-    if (!whole) {
-        memset(values, 0, (1 + from->buckets) * sizeof *values);
-        s->values_absent[from->instrument] = VALUE_STALE;
-        return;
-    }
-    memcpy(&values[0], &sum, sizeof sum);
+    memcpy(s->values + from->value, sum, bytes);
 }
 
 /* [guarded] */
@@ -174,7 +243,7 @@ static bool values_read(struct sampling *s)
     const struct section *section = &s->region->sections[FWS_SECTION_VALUES];
     const struct catalogue *c = &s->region->catalogue;
 
-    s->values = arena_array(s->arena, c->value_count, sizeof *s->values);
+    s->values = arena_room(s->arena, c->value_count * sizeof *s->values); /* each is set below */
     s->values_absent = arena_alloc(s->arena, c->instrument_count);
     if (s->values == NULL || s->values_absent == NULL)
         return false;
@@ -201,9 +270,11 @@ static bool batches_sum(struct sampling *s, const struct section *section, size_
     memset(out, 0, BATCH_FIELDS * sizeof *out);
     for (size_t lane = 0; lane < section->lanes; lane++) {
         const fws_word *group = section_entry(section, lane, index);
+        if (!s->lane_used[lane])
+            continue;
         if (lane == 0)
             words_copy(group + FWS_B_BATCHES, BATCH_FIELDS, copy);
-        else if (!unit_copy(s, group + FWS_B_SEQ, group + FWS_B_BATCHES, 1, BATCH_FIELDS, copy)) {
+        else if (!unit_copy(s, group + FWS_B_SEQ, group + FWS_B_BATCHES, BATCH_FIELDS, copy)) {
             unit_left_out(s, FWS_SECTION_BATCHES, group, false);
             return false;
         }
@@ -258,9 +329,8 @@ static void component_read(struct sampling *s, const struct component_entry *ent
         out->queue_depth = fws_peek(&words[FWS_C_QUEUE_DEPTH]);
         out->queue_capacity = fws_peek(&words[FWS_C_QUEUE_CAPACITY]);
     }
-    for (size_t lane = 0; lane < values->lanes; lane++)
-        for (size_t i = 0; i < COUNTS; i++)
-            out->counts[i] += fws_peek(section_entry(values, lane, entry->slot + i));
+    for (size_t i = 0; i < COUNTS; i++)
+        out->counts[i] = slot_sum(s, (entry->slot + i) * values->stride);
 }
 
 /* [guarded] Components stand in one array, those of a pipeline together and in their order. */
@@ -294,24 +364,117 @@ static bool pipelines_read(struct sampling *s)
 
 /* ---- active spans ---------------------------------------------------------------------------- */
 
-/* Of words [0, FWS_A_NAME) the copy holds all, of the rest what the sizes among them say. */
-static void active_copy(const fws_word *slot, uint64_t copy[FWS_A_WORDS])
+/* Words that hold the copies of spans; each is taken when the one before may lack room for a span.
+ */
+enum { COPIES_WORDS = 2048 };
+
+/* What a reading keeps of a slot is its words up to the name, then of name, message and attributes
+ * those in use, without gaps. */
+static struct span_words active_words(const uint64_t *copy)
 {
-    for (size_t i = FWS_A_STATE; i < FWS_A_NAME; i++)
-        copy[i] = fws_observe(&slot[i]);
-    if (copy[FWS_A_STATE] == 0)
-        return;
+    const uint64_t meta = copy[FWS_A_META];
+    struct span_words words = {.head = copy + FWS_A_TRACE_ID, .name = copy + FWS_A_NAME};
+    words.message = words.name + fws_words_of(FWS_SPAN_NAME_BYTES(meta));
+    words.attributes = words.message + fws_words_of(FWS_SPAN_MESSAGE_BYTES(meta));
+    return words;
+}
+
+/* [guarded] Returns how many words it kept; 0: the slot is free. */
+static size_t active_copy(const fws_word *slot, uint64_t copy[FWS_A_WORDS])
+{
+    if (fws_observe(&slot[FWS_A_STATE]) == 0)
+        return 0;
+    fws_observe_words(slot, FWS_A_NAME, copy);
     const uint64_t meta = copy[FWS_A_META];
     const size_t name = (size_t)fws_words_of(FWS_SPAN_NAME_BYTES(meta));
     const size_t message = (size_t)fws_words_of(FWS_SPAN_MESSAGE_BYTES(meta));
     if (copy[FWS_A_ATTR_WORDS] > FWS_ATTR_WORDS_MAX)
         copy[FWS_A_ATTR_WORDS] = FWS_ATTR_WORDS_MAX;
-    for (size_t i = FWS_A_NAME; i < FWS_A_NAME + name; i++)
-        copy[i] = fws_observe(&slot[i]);
-    for (size_t i = FWS_A_MESSAGE; i < FWS_A_MESSAGE + message; i++)
-        copy[i] = fws_observe(&slot[i]);
-    for (size_t i = FWS_A_ATTRS; i < FWS_A_ATTRS + (size_t)copy[FWS_A_ATTR_WORDS]; i++)
-        copy[i] = fws_observe(&slot[i]);
+    const size_t attributes = (size_t)copy[FWS_A_ATTR_WORDS];
+    uint64_t *to = copy + FWS_A_NAME;
+    fws_observe_words(&slot[FWS_A_NAME], name, to);
+    fws_observe_words(&slot[FWS_A_MESSAGE], message, to + name);
+    fws_observe_words(&slot[FWS_A_ATTRS], attributes, to + name + message);
+    return FWS_A_NAME + name + message + attributes;
+}
+
+/* Whether a block begins with that many attributes, and they are not too many. */
+static bool attributes_sound(const uint64_t *block, size_t words, size_t count)
+{
+    if (count > FWS_ATTRS_MAX)
+        return false;
+    for (size_t taken; count > 0; count--, block += taken, words -= taken) {
+        taken = words > 0 ? fws_attr_words(block[0], words - 1) : 0;
+        if (taken == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Whether active_build() can make a span of it. */
+static bool active_is_sound(const uint64_t *copy)
+{
+    return copy[FWS_A_START_UNIX_NS] != 0 &&
+           attributes_sound(active_words(copy).attributes, (size_t)copy[FWS_A_ATTR_WORDS],
+                            FWS_SPAN_ATTRS(copy[FWS_A_META]));
+}
+
+/*
+ * [guarded] Returns how many words of `copy` hold an active span, 0: none. A slot that is whole but
+ * malformed is left out and counted like one that is not.
+ *
+ * *sound is 1 + the sequence that the slot had when its words were last found sound. A writer's
+ * sequence only grows, so the same sequence means the same words, until it wraps after 2^63 changes
+ * of one slot. A region that breaks the rule lies about itself only: active_build() checks the
+ * copy.
+ */
+static size_t active_read(struct sampling *s, const fws_word *slot, uint64_t *sound,
+                          uint64_t copy[FWS_A_WORDS])
+{
+    struct unit unit = {.seq = &slot[FWS_A_SEQ]};
+    size_t words = 0;
+    bool whole = false;
+
+    while (!whole && unit_begin(s, &unit)) {
+        words = active_copy(slot, copy);
+        whole = unit_end(s, &unit);
+    }
+    if (whole && (words == 0 || *sound == unit.begun + 1 || active_is_sound(copy))) {
+        *sound = unit.begun + 1;
+        return words;
+    }
+    unit_left_out(s, FWS_SECTION_ACTIVE_SPANS, slot, whole);
+    s->to->active_spans_stale++;
+    return 0;
+}
+
+/* [guarded] */
+static bool active_spans_read(struct sampling *s)
+{
+    const struct section *section = &s->region->sections[FWS_SECTION_ACTIVE_SPANS];
+    const uint64_t **spans = arena_room(s->arena, section->count * sizeof *spans);
+    uint64_t *room = NULL;
+    size_t left = 0;
+
+    if (spans == NULL)
+        return false;
+    s->active = spans;
+    for (size_t i = 0; i < section->count; i++) {
+        if (left < FWS_A_WORDS) {
+            left = COPIES_WORDS;
+            room = arena_room(s->arena, COPIES_WORDS * sizeof *room);
+            if (room == NULL)
+                return false;
+        }
+        const size_t words =
+            active_read(s, section_entry(section, 0, i), &s->region->sound[i], room);
+        if (words == 0)
+            continue;
+        spans[s->to->active_span_count++] = room;
+        room += words;
+        left -= words;
+    }
+    return true;
 }
 
 /* A time of an active span: none, or from its start to the reading. */
@@ -322,7 +485,8 @@ static uint64_t active_time(uint64_t unix_ns, uint64_t from, uint64_t to)
     return unix_ns < from ? from : unix_ns > to ? to : unix_ns;
 }
 
-static bool active_build(struct sampling *s, const uint64_t copy[FWS_A_WORDS], struct span *out)
+/* Makes a span of what a reading at `now` kept. False: no room. */
+static bool active_build(struct arena *arena, const uint64_t *copy, uint64_t now, struct span *out)
 {
     _Static_assert(FWS_A_SPAN_ID - FWS_A_TRACE_ID == FWS_S_SPAN_ID &&
                        FWS_A_PARENT_ID - FWS_A_TRACE_ID == FWS_S_PARENT_ID &&
@@ -330,19 +494,13 @@ static bool active_build(struct sampling *s, const uint64_t copy[FWS_A_WORDS], s
                        FWS_A_ATTR_WORDS - FWS_A_TRACE_ID == FWS_S_ATTR_WORDS &&
                        FWS_A_START_UNIX_NS - FWS_A_TRACE_ID == FWS_S_START_UNIX_NS,
                    "an active span begins as a finished one");
-    const struct span_words words = {
-        .head = copy + FWS_A_TRACE_ID,
-        .name = copy + FWS_A_NAME,
-        .message = copy + FWS_A_MESSAGE,
-        .attributes = copy + FWS_A_ATTRS,
-    };
-    const uint64_t now = s->to->time_unix_ns;
+    const struct span_words words = active_words(copy);
 
     *out = (struct span){0};
     /* Without a start the words are those of a span that had the slot before. */
     const bool staged = copy[FWS_A_STAGE_START_UNIX_NS] != 0;
-    out->stage = staged ? text_padded(s->arena, copy + FWS_A_STAGE, FWS_STAGE_BYTES_MAX) : "";
-    if (out->stage == NULL || !span_build(s->arena, &words, out))
+    out->stage = staged ? text_padded(arena, copy + FWS_A_STAGE, FWS_STAGE_BYTES_MAX) : "";
+    if (out->stage == NULL || !span_build(arena, &words, out))
         return false;
     if (out->start_unix_ns > now)
         out->start_unix_ns = now;
@@ -350,49 +508,6 @@ static bool active_build(struct sampling *s, const uint64_t copy[FWS_A_WORDS], s
         active_time(copy[FWS_A_STAGE_START_UNIX_NS], out->start_unix_ns, now);
     out->output_start_unix_ns =
         active_time(copy[FWS_A_OUTPUT_START_UNIX_NS], out->start_unix_ns, now);
-    return true;
-}
-
-/* [guarded] A slot that is whole but malformed is left out and counted like one that is not. */
-static bool active_read(struct sampling *s, const fws_word *slot, struct span *out, bool *free_slot)
-{
-    uint64_t copy[FWS_A_WORDS];
-    struct unit unit = {.seq = &slot[FWS_A_SEQ]};
-
-    *free_slot = false;
-    while (unit_begin(s, &unit)) {
-        active_copy(slot, copy);
-        if (!unit_end(s, &unit))
-            continue;
-        *free_slot = copy[FWS_A_STATE] == 0;
-        if (*free_slot || active_build(s, copy, out))
-            return !*free_slot;
-        unit_left_out(s, FWS_SECTION_ACTIVE_SPANS, slot, true);
-        return false;
-    }
-    unit_left_out(s, FWS_SECTION_ACTIVE_SPANS, slot, false);
-    return false;
-}
-
-/* [guarded] */
-static bool active_spans_read(struct sampling *s)
-{
-    const struct section *section = &s->region->sections[FWS_SECTION_ACTIVE_SPANS];
-    size_t count = 0;
-
-    s->active_spans = arena_array(s->arena, section->count, sizeof *s->active_spans);
-    if (s->active_spans == NULL)
-        return false;
-    for (size_t i = 0; i < section->count; i++) {
-        bool free_slot;
-        if (active_read(s, section_entry(section, 0, i), &s->active_spans[count], &free_slot)) {
-            count++;
-        } else if (!free_slot) {
-            s->to->active_spans_stale++;
-        }
-    }
-    s->to->active_spans = s->active_spans;
-    s->to->active_span_count = count;
     return true;
 }
 
@@ -404,6 +519,29 @@ static int span_order(const void *a, const void *b)
     return memcmp(x->span_id, y->span_id, sizeof x->span_id);
 }
 
+const struct span *region_active_spans(struct region *region, size_t *count)
+{
+    const struct reading *reading = &region->readings[region->current];
+    const struct snapshot *snapshot = &reading->snapshot;
+
+    *count = region->span_count;
+    if (region->spans != NULL)
+        return region->spans;
+    arena_reset(region->span_arena);
+    struct span *spans =
+        arena_array(region->span_arena, snapshot->active_span_count, sizeof *spans);
+    size_t built = 0;
+    for (size_t i = 0; i < snapshot->active_span_count && spans != NULL; i++)
+        built += active_build(region->span_arena, reading->active[i], snapshot->time_unix_ns,
+                              &spans[built]);
+    if (spans != NULL)
+        qsort(spans, built, sizeof *spans, span_order);
+    region->spans = spans;
+    region->span_count = built;
+    *count = built;
+    return spans;
+}
+
 /* ---- config document ------------------------------------------------------------------------- */
 
 /* [guarded] False: the unit was not whole, or has no room. *seq is that of the copy. */
@@ -412,18 +550,15 @@ static bool config_copy_whole(struct sampling *s, const fws_word *words, uint64_
 {
     struct unit unit = {.seq = &words[FWS_CONFIG_SEQ]};
     while (unit_begin(s, &unit)) {
-        for (size_t i = FWS_CONFIG_STATE; i <= FWS_CONFIG_TEXT_BYTES; i++)
-            copy[i] = fws_observe(&words[i]);
+        fws_observe_words(&words[FWS_CONFIG_STATE], 3, &copy[FWS_CONFIG_STATE]);
         if (copy[FWS_CONFIG_PATH_BYTES] > FWS_CONFIG_PATH_BYTES_MAX)
             copy[FWS_CONFIG_PATH_BYTES] = FWS_CONFIG_PATH_BYTES_MAX;
         if (copy[FWS_CONFIG_TEXT_BYTES] > FWS_CONFIG_BYTES_MAX)
             copy[FWS_CONFIG_TEXT_BYTES] = FWS_CONFIG_BYTES_MAX;
         const size_t path = (size_t)fws_words_of(copy[FWS_CONFIG_PATH_BYTES]);
         const size_t text = (size_t)fws_words_of(copy[FWS_CONFIG_TEXT_BYTES]);
-        for (size_t i = FWS_CONFIG_PATH; i < FWS_CONFIG_PATH + path; i++)
-            copy[i] = fws_observe(&words[i]);
-        for (size_t i = FWS_CONFIG_TEXT; i < FWS_CONFIG_TEXT + text; i++)
-            copy[i] = fws_observe(&words[i]);
+        fws_observe_words(&words[FWS_CONFIG_PATH], path, &copy[FWS_CONFIG_PATH]);
+        fws_observe_words(&words[FWS_CONFIG_TEXT], text, &copy[FWS_CONFIG_TEXT]);
         *seq = unit.begun;
         if (unit_end(s, &unit))
             return true;
@@ -562,6 +697,7 @@ static void reading_take(void *arg)
     if (!state_read(s))
         return;
     catalogue_read(s->region);
+    lanes_find(s);
     if (!values_read(s) || !pipelines_read(s) || !active_spans_read(s))
         return;
     lanes_read(s);
@@ -599,7 +735,8 @@ const struct snapshot *region_sample(struct region *region, uint64_t time_unix_n
     region->retries += s.retries;
     if (region->truncated || !s.done)
         return reading_keep(region, lock);
-    qsort(s.active_spans, next->snapshot.active_span_count, sizeof *s.active_spans, span_order);
+    next->active = s.active;
+    region->spans = NULL; /* those of the reading before */
     next->snapshot.retries = region->retries;
     next->snapshot.torn = region->torn;
     region->current = 1 - region->current;

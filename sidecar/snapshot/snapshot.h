@@ -214,8 +214,7 @@ struct snapshot {
     const struct pipeline *pipelines;
     size_t pipeline_count;
 
-    const struct span *active_spans; /* oldest start first */
-    size_t active_span_count;
+    size_t active_span_count; /* see region_active_spans() */
     size_t active_spans_stale; /* slots that could not be read whole */
 
     struct losses lost;
@@ -241,6 +240,11 @@ const struct attribute *region_resource(const struct region *region, size_t *cou
 
 /* Takes a reading at the given times. Bounded in time and memory. The result belongs to the region. */
 const struct snapshot *region_sample(struct region *region, uint64_t time_unix_ns, uint64_t mono_ns);
+
+/* The active spans of the newest reading, oldest start first: what the reading copied is decoded
+ * when it is first asked for. Valid until the next region_sample(). Fewer than the snapshot says
+ * when memory is out, or a slot was scribbled over under the sequence of a sound span. */
+const struct span *region_active_spans(struct region *region, size_t *count);
 
 /* ---- rings ----------------------------------------------------------------------------------- */
 

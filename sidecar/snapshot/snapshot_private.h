@@ -29,7 +29,8 @@ enum {
     BATCH_MASK = (1 << BATCH_FIELDS) - 1,
     COUNT_MASK = (1 << COUNTS) - 1,
 };
-#define ARENA_BYTES_MAX  ((size_t)64 << 20) /* each of three: the catalogue, two readings */
+#define ARENA_BYTES_MAX  ((size_t)64 << 20) /* each of four: the catalogue, two readings,
+                                             the spans of one */
 #define CONFIG_BYTES_MAX ((size_t)1 << 20)  /* each of two: raw, and repaired to thrice as much */
 
 /* ---- sections -------------------------------------------------------------------------------- */
@@ -65,9 +66,9 @@ static inline void words_copy(const fws_word *words, size_t count, uint64_t *out
 struct run {
     size_t slot, value, count;
 };
-/* A gauge or total: two shared words of lane 0, value and present. */
-struct setting {
-    size_t slot, value, instrument;
+/* Gauges and totals, likewise: each is two shared words of lane 0, value and present. */
+struct setting_run {
+    size_t slot, value, instrument, count;
 };
 struct distribution {
     size_t slot, value, buckets, instrument;
@@ -105,8 +106,8 @@ struct catalogue {
     size_t index_mask;
     struct run *runs;
     size_t run_count;
-    struct setting *settings;
-    size_t setting_count;
+    struct setting_run *setting_runs;
+    size_t setting_run_count;
     struct distribution *distributions;
     size_t distribution_count;
 
@@ -125,6 +126,7 @@ struct catalogue {
 struct reading {
     struct arena *arena;
     struct snapshot snapshot;
+    const uint64_t **active; /* copies of the slots of its active spans, each whole and sound */
 };
 struct config_copy {
     struct arena *arena;
@@ -166,6 +168,11 @@ struct region {
     struct reading readings[2];
     unsigned current; /* index of the last whole reading */
     uint64_t retries, torn;
+
+    uint64_t *sound; /* of each slot of an active span, see active_read() */
+    struct arena *span_arena;
+    const struct span *spans; /* those of the current reading; NULL: nobody asked yet */
+    size_t span_count;
 
     struct config_copy configs[2];
     unsigned config_current;

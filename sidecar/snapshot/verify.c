@@ -150,7 +150,7 @@ static void ignore_record(void *arg, const struct record *record)
     (void)record;
 }
 
-static void snapshot_count(const struct region *region, const struct snapshot *snapshot,
+static void snapshot_count(struct region *region, const struct snapshot *snapshot,
                            struct verified *out)
 {
     out->instruments = region->catalogue.instruments_read.seen;
@@ -165,8 +165,10 @@ static void snapshot_count(const struct region *region, const struct snapshot *s
     out->attributes += region->resource_count;
     for (size_t i = 0; i < snapshot->instrument_count; i++)
         out->attributes += snapshot->instruments[i].attribute_count;
-    for (size_t i = 0; i < snapshot->active_span_count; i++)
-        out->attributes += snapshot->active_spans[i].attribute_count;
+    size_t spans;
+    const struct span *active = region_active_spans(region, &spans);
+    for (size_t i = 0; i < spans; i++)
+        out->attributes += active[i].attribute_count;
     for (size_t i = 0; i < region->ring_count; i++)
         out->overwritten += region->rings[i].reader.lost;
     out->config = region->configs[region->config_current].state;

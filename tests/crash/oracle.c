@@ -353,10 +353,13 @@ static bool span_changes(const struct world_span *old, const struct world_span *
 static bool active_spans_judge(struct judging *j)
 {
     bool seen[WORLD_SPANS_MAX] = {false};
-    size_t changing = 0;
+    size_t changing = 0, count;
+    const struct span *spans = region_active_spans(j->subject->region, &count);
 
-    for (size_t i = 0; i < j->seen->active_span_count; i++) {
-        const struct span *span = &j->seen->active_spans[i];
+    if (count != j->seen->active_span_count)
+        return broken(j->oracle, "%zu of %zu active spans", count, j->seen->active_span_count);
+    for (size_t i = 0; i < count; i++) {
+        const struct span *span = &spans[i];
         const uint64_t number = span->start_unix_ns - SPAN_START_NS;
         if (number >= j->after->span_count || seen[number])
             return broken(j->oracle, "an active span that was never started, or twice");
@@ -579,12 +582,14 @@ static bool ring_judge(struct judging *j, size_t kind, size_t lane, uint64_t *lo
 /* A span is never found nowhere: it ends in the ring before its slot is given back. */
 static bool spans_somewhere(struct judging *j)
 {
+    size_t count;
+    const struct span *spans = region_active_spans(j->subject->region, &count);
     for (size_t i = 0; i < j->after->span_count; i++) {
         if (j->before->spans[i].phase != SPAN_ACTIVE || j->after->spans[i].phase != SPAN_ENDED)
             continue;
         bool found = false;
-        for (size_t k = 0; k < j->seen->active_span_count; k++)
-            found = found || j->seen->active_spans[k].start_unix_ns == SPAN_START_NS + i;
+        for (size_t k = 0; k < count; k++)
+            found = found || spans[k].start_unix_ns == SPAN_START_NS + i;
         for (size_t lane = 0; lane < WORLD_LANES; lane++)
             for (size_t k = 0; k < j->subject->taken_count[0][lane]; k++)
                 found = found || j->subject->taken[0][lane][k] == i;

@@ -302,12 +302,15 @@ static void pipelines_digest(const struct snapshot *s, uint64_t *digest)
     }
 }
 
-static void snapshot_digest(const struct snapshot *s, struct reading *out)
+static void snapshot_digest(struct region *region, const struct snapshot *s, struct reading *out)
 {
+    size_t active;
+    const struct span *spans = region_active_spans(region, &active);
+
     instruments_digest(s, &out->parts[PART_INSTRUMENTS]);
     pipelines_digest(s, &out->parts[PART_PIPELINES]);
-    for (size_t i = 0; i < s->active_span_count; i++)
-        digest_span(&out->parts[PART_ACTIVE_SPANS], &s->active_spans[i]);
+    for (size_t i = 0; i < active; i++)
+        digest_span(&out->parts[PART_ACTIVE_SPANS], &spans[i]);
     digest_number(&out->parts[PART_LANES], s->heartbeat_mark);
     digest_number(&out->parts[PART_LANES], s->lost.logs_cut);
     digest_number(&out->parts[PART_LANES], s->lost.attributes_dropped);
@@ -348,7 +351,7 @@ void reading_take(const char *path, struct reading *out)
     (void)region_sample(region, unix_ns, 1);
     for (int i = 0; i < 2; i++)
         (void)region_drain(region, 4096, record_digest, &draining, NULL);
-    snapshot_digest(region_sample(region, unix_ns, 2), out);
+    snapshot_digest(region, region_sample(region, unix_ns, 2), out);
     region_digest(region, out);
     arena_free(&draining.arena);
     region_close(&region);

@@ -169,8 +169,11 @@ static void judge(struct reader *reader, enum kind kind, bool good, uint64_t whi
     reader->counts[good ? (enum count)kind : TORN]++;
 }
 
-static void check_snapshot(struct reader *reader, const struct snapshot *snapshot)
+static void check_snapshot(struct reader *reader, struct region *region,
+                           const struct snapshot *snapshot)
 {
+    size_t active;
+    const struct span *spans = region_active_spans(region, &active);
     for (size_t i = 0; i < snapshot->pipeline_count; i++)
         if (!snapshot->pipelines[i].batches_stale && snapshot->pipelines[i].batches[0] != 0)
             judge(reader, GROUP, unit_group_good(snapshot->pipelines[i].batches), i);
@@ -178,8 +181,10 @@ static void check_snapshot(struct reader *reader, const struct snapshot *snapsho
         if (snapshot->values_absent[i] == 0)
             judge(reader, HISTOGRAM,
                   unit_histogram_good(snapshot->values + snapshot->instruments[i].value_index), i);
-    for (size_t i = 0; i < snapshot->active_span_count; i++)
-        judge(reader, ACTIVE_SPAN, unit_active_span_good(&snapshot->active_spans[i]), i);
+    for (size_t i = 0; i < active; i++)
+        judge(reader, ACTIVE_SPAN, unit_active_span_good(&spans[i]), i);
+    if (active != snapshot->active_span_count)
+        judge(reader, ACTIVE_SPAN, false, active);
     reader->counts[REFUSED] += snapshot->stale;
 }
 
@@ -227,7 +232,7 @@ static void read_region(struct reader *reader, struct region *region, struct sha
         before[i] = atomic_load(&told[i]);
     for (bool done = false; !done;) {
         done = atomic_load(&shared->writer_done) != 0;
-        check_snapshot(reader, sample(region));
+        check_snapshot(reader, region, sample(region));
         check_document(reader, region);
         while (region_drain(region, DRAIN_RECORDS, check_record, reader, NULL) > 0 && done)
             ;

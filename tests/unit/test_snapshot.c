@@ -55,6 +55,14 @@ static const struct snapshot *sample(struct region *region)
     return region_sample(region, clock_unix_ns(), 1);
 }
 
+static const struct span *active_spans(struct region *region, const struct snapshot *s)
+{
+    size_t count;
+    const struct span *spans = region_active_spans(region, &count);
+    assert_int_equal(count, s->active_span_count);
+    return spans;
+}
+
 static size_t instrument_find(const struct snapshot *snapshot, const char *name)
 {
     for (size_t i = 0; i < snapshot->instrument_count; i++)
@@ -567,9 +575,9 @@ static void test_spans(void **state)
 
     const struct snapshot *s = region_sample(region, now + SECOND / 2, 1);
     assert_int_equal(s->active_span_count, 3);
-    const struct span *a = &s->active_spans[0];
-    assert_string_equal(a->name, "batch");
-    assert_string_equal(s->active_spans[1].name, "later");
+    const struct span *a = active_spans(region, s);
+    assert_string_equal(a[0].name, "batch");
+    assert_string_equal(a[1].name, "later");
     assert_int_equal(a->kind, 5);
     assert_int_equal(a->status, 2);
     assert_string_equal(a->message, "no route");
@@ -588,7 +596,7 @@ static void test_spans(void **state)
     attribute_check(&a->attributes[3], "b", ATTRIBUTE_BOOL);
     assert_true(a->attributes[3].boolean);
     /* A span of the future begins, for a reader, at the reading. */
-    const struct span *kid = &s->active_spans[2];
+    const struct span *kid = &a[2];
     assert_int_equal(kid->start_unix_ns, now + SECOND / 2);
     assert_memory_equal(kid->trace_id, a->trace_id, 16);
     assert_memory_equal(kid->parent_id, a->span_id, 8);
@@ -617,7 +625,7 @@ static void test_spans(void **state)
     s = sample(region);
     assert_int_equal(s->active_span_count, 4);
     for (size_t i = 0; i < 4; i++)
-        assert_string_equal(s->active_spans[i].stage, "");
+        assert_string_equal(active_spans(region, s)[i].stage, "");
     assert_int_equal(s->lost.spans, 1);
     assert_int_equal(s->lost.logs, 0);
     arena_free(&d.arena);
@@ -663,8 +671,8 @@ static void test_logs(void **state)
     assert_true(l->attributes[2].real == -1.5);
     assert_false(l->attributes[3].boolean);
     const struct snapshot *s = sample(region);
-    assert_memory_equal(l->trace_id, s->active_spans[0].trace_id, 16);
-    assert_memory_equal(l->span_id, s->active_spans[0].span_id, 8);
+    assert_memory_equal(l->trace_id, active_spans(region, s)->trace_id, 16);
+    assert_memory_equal(l->span_id, active_spans(region, s)->span_id, 8);
 
     char *longest = test_calloc(1, 64 << 10);
     memset(longest, 'a', 64 << 10);
@@ -712,7 +720,7 @@ struct whole {
     uint64_t histograms, batches, spans, last_count;
 };
 
-static void whole_check(const struct snapshot *s, struct whole *whole)
+static void whole_check(struct region *region, const struct snapshot *s, struct whole *whole)
 {
     if (absent_of(s, "h") == 0) {
         const uint64_t *points = values_of(s, "h");
@@ -725,8 +733,9 @@ static void whole_check(const struct snapshot *s, struct whole *whole)
     assert_int_equal(p->batches[BATCH_ROWS], 10 * p->batches[BATCH_BATCHES]);
     assert_int_equal(p->batches[BATCH_SEND_NS], 100 * p->batches[BATCH_BATCHES]);
     whole->batches += p->batches_stale ? 0 : 1;
+    const struct span *spans = active_spans(region, s);
     for (size_t i = 0; i < s->active_span_count; i++) {
-        const struct span *span = &s->active_spans[i];
+        const struct span *span = &spans[i];
         assert_string_equal(span->name, "busy");
         if (span->attribute_count == 0)
             continue; /* started, its attributes not set yet */
@@ -755,7 +764,7 @@ static void test_whole_or_left_out(void **state)
     while (thrown_away < 1000 || whole.histograms < 1000 || whole.batches < 1000 ||
            whole.spans < 1000 || d.spans < 1000) {
         const struct snapshot *s = sample(region);
-        whole_check(s, &whole);
+        whole_check(region, s, &whole);
         thrown_away = s->retries;
         (void)region_drain(region, 1000, drained_take, &d, NULL);
     }
@@ -1358,9 +1367,10 @@ static void test_active_malformed(void **state)
     const struct snapshot *s = sample(region);
     assert_int_equal(s->active_span_count, 1);
     assert_int_equal(s->active_spans_stale, 3);
-    assert_int_equal(s->active_spans[0].kind, 1);
-    assert_int_equal(s->active_spans[0].status, 0);
-    assert_int_equal(s->active_spans[0].start_unix_ns, s->time_unix_ns);
+    const struct span *span = active_spans(region, s);
+    assert_int_equal(span->kind, 1);
+    assert_int_equal(span->status, 0);
+    assert_int_equal(span->start_unix_ns, s->time_unix_ns);
     region_close(&region);
     free(words);
 }
@@ -1536,6 +1546,8 @@ static void test_stale_units(void **state)
         patient_word(&p, section_of(image, FWS_SECTION_CONFIG) + FWS_CONFIG_SEQ),
         NULL,
     };
+    uint64_t *lanes = section_of(image, FWS_SECTION_LANES);
+    fws_put(patient_word(&p, lanes + 2 * FWS_LANE_WORDS + FWS_LANE_USED), 1);
     uint64_t *slot = section_of(image, FWS_SECTION_ACTIVE_SPANS);
     while (slot[FWS_A_STATE] == 0)
         slot += FWS_A_WORDS;
@@ -1570,6 +1582,69 @@ static void test_stale_units(void **state)
 
 /* However busy a writer keeps its units, a reading throws away a bounded number of copies; a unit
  * that is whole at the first try is read all the same. */
+/* Lanes are read once they say that they were used, and always where nobody would say so. */
+static void test_lanes_unused(void **state)
+{
+    (void)state;
+    const size_t slots = (size_t)entry_of(image, FWS_SECTION_VALUES)[FWS_D_COUNT];
+    const size_t groups = (size_t)entry_of(image, FWS_SECTION_BATCHES)[FWS_D_COUNT] * FWS_B_WORDS;
+    assert_int_equal(image[FWS_H_COMPAT], FWS_COMPAT_LANES_USED);
+    for (int told = 0; told < 2; told++) {
+        uint64_t *words = image_copy();
+        words[FWS_H_COMPAT] = told ? FWS_COMPAT_LANES_USED : 0;
+        words[FWS_H_CHECKSUM] = fws_prefix_checksum(words);
+        uint64_t *used = section_of(words, FWS_SECTION_LANES) + 2 * FWS_LANE_WORDS + FWS_LANE_USED;
+        assert_int_equal(used[-FWS_LANE_WORDS], 1); /* the lane of the image's writer */
+        assert_int_equal(used[0], 0);
+        lane_of(words, FWS_SECTION_VALUES)[slots] += 100; /* of the lane behind it */
+        lane_of(words, FWS_SECTION_BATCHES)[groups + FWS_B_ROWS] += 100;
+        struct region *region = image_open(words, image_bytes);
+        const struct snapshot *s = sample(region);
+        assert_int_equal(values_of(s, "first")[0], told ? 11 : 111);
+        assert_int_equal(s->pipelines[0].batches[BATCH_ROWS], told ? 60 : 160);
+        region_close(&region);
+        used[0] = 1;
+        region = image_open(words, image_bytes);
+        s = sample(region);
+        assert_int_equal(values_of(s, "first")[0], 111);
+        assert_int_equal(s->pipelines[0].batches[BATCH_ROWS], 160);
+        region_close(&region);
+        free(words);
+    }
+}
+
+/* A span that was found sound is not looked at again while its sequence stays; what somebody made
+ * of it meanwhile is a span or none, and never ends the reader. */
+static void test_active_scribbled_under_its_sequence(void **state)
+{
+    (void)state;
+    struct patient p = patient_new("sound");
+    struct region *region = region_of(p.path);
+    const uint64_t *slot = section_of(image, FWS_SECTION_ACTIVE_SPANS);
+    while (slot[FWS_A_STATE] == 0)
+        slot += FWS_A_WORDS;
+    fws_word *sequence = patient_word(&p, slot + FWS_A_SEQ);
+    fws_word *attribute = patient_word(&p, slot + FWS_A_ATTRS);
+    size_t count;
+    const struct snapshot *s = sample(region);
+    assert_string_equal(active_spans(region, s)->name, "open");
+    fws_put(attribute, 0);
+    s = sample(region);
+    assert_int_equal(s->active_span_count, 1);
+    (void)region_active_spans(region, &count);
+    assert_int_equal(count, 0);
+    fws_put(sequence, fws_peek(sequence) + 2);
+    s = sample(region);
+    assert_int_equal(s->active_span_count, 0);
+    assert_int_equal(s->active_spans_stale, 1);
+    fws_put(attribute, slot[FWS_A_ATTRS]);
+    s = sample(region);
+    assert_int_equal(s->active_spans_stale, 0);
+    assert_string_equal(active_spans(region, s)->attributes[0].string, "value");
+    region_close(&region);
+    patient_free(&p);
+}
+
 static void test_retries_bounded(void **state)
 {
     (void)state;
@@ -1745,8 +1820,12 @@ struct work {
     uint64_t sum; /* of everything that was handed out, so that it was touched */
 };
 
-static void snapshot_touch(const struct snapshot *s, struct work *work)
+static void snapshot_touch(struct region *region, const struct snapshot *s, struct work *work)
 {
+    size_t spans_count;
+    const struct span *spans = region_active_spans(region, &spans_count);
+    assert_true(spans_count <= s->active_span_count);
+
     work->instruments += s->instrument_count;
     work->active += s->active_span_count;
     for (size_t i = 0; i < s->instrument_count; i++) {
@@ -1760,9 +1839,9 @@ static void snapshot_touch(const struct snapshot *s, struct work *work)
     for (size_t i = 0; i < s->pipeline_count; i++)
         for (size_t k = 0; k < s->pipelines[i].component_count; k++)
             work->sum += strlen(s->pipelines[i].components[k].type);
-    for (size_t i = 0; i < s->active_span_count; i++) {
-        work->sum += strlen(s->active_spans[i].name) + strlen(s->active_spans[i].stage);
-        assert_true(s->active_spans[i].start_unix_ns <= s->time_unix_ns);
+    for (size_t i = 0; i < spans_count; i++) {
+        work->sum += strlen(spans[i].name) + strlen(spans[i].stage);
+        assert_true(spans[i].start_unix_ns <= s->time_unix_ns);
     }
 }
 
@@ -1773,7 +1852,7 @@ static void region_exercise(struct region *region, struct work *work)
     size_t bytes;
 
     for (int i = 0; i < 2; i++) {
-        snapshot_touch(sample(region), work);
+        snapshot_touch(region, sample(region), work);
         (void)region_config(region, &path, &text, &bytes);
         assert_int_equal(strlen(text), bytes);
         (void)region_drain(region, 200, scribbled_take, &work->drained, NULL);
@@ -1910,6 +1989,8 @@ int main(void)
         cmocka_unit_test(test_record_misplaced),
         cmocka_unit_test(test_records_malformed),
         cmocka_unit_test(test_stale_units),
+        cmocka_unit_test(test_lanes_unused),
+        cmocka_unit_test(test_active_scribbled_under_its_sequence),
         cmocka_unit_test_teardown(test_retries_bounded, shim_teardown),
         cmocka_unit_test(test_cut_short),
         cmocka_unit_test(test_cut_short_early),

@@ -37,6 +37,20 @@ static inline uint64_t fws_observe(const fws_word *w)
     return atomic_load_explicit(w, memory_order_acquire);
 }
 
+/* Observes `count` words that follow each other, in their order. */
+static inline void fws_observe_words(const fws_word *from, size_t count, uint64_t *out)
+{
+    /* Four at a time: no compiler unrolls a loop of acquire loads. */
+    for (; count >= 4; count -= 4, from += 4, out += 4) {
+        out[0] = fws_observe(&from[0]);
+        out[1] = fws_observe(&from[1]);
+        out[2] = fws_observe(&from[2]);
+        out[3] = fws_observe(&from[3]);
+    }
+    for (size_t i = 0; i < count; i++)
+        out[i] = fws_observe(&from[i]);
+}
+
 /* Called before every store to shared memory in a build that counts them; see tests/crash. */
 #ifdef FWS_STORE_HOOK
 void FWS_STORE_HOOK(void);

@@ -70,6 +70,22 @@ struct fws_attr {
     uint64_t number; /* int, double bits, bool */
 };
 
+/* How many words an attribute takes, its head included, that has `left` words behind its head; 0:
+ * it is malformed. */
+static inline size_t fws_attr_words(uint64_t head, size_t left)
+{
+    const unsigned type = FWS_ATTR_TYPE(head);
+    const unsigned key_bytes = FWS_ATTR_KEY_BYTES(head);
+    const unsigned value_bytes = FWS_ATTR_VALUE_BYTES(head);
+
+    if (type < FWS_ATTR_STRING || type > FWS_ATTR_BOOL || key_bytes == 0 ||
+        value_bytes > FWS_ATTR_VALUE_BYTES_MAX ||
+        (type != FWS_ATTR_STRING && value_bytes != FWS_WORD_BYTES))
+        return 0;
+    const size_t words = 1 + (key_bytes + 7) / FWS_WORD_BYTES + (value_bytes + 7) / FWS_WORD_BYTES;
+    return words <= left + 1 ? words : 0;
+}
+
 /* Takes the attribute at *at (a word index, advanced) of a private block of `words` words. False
  * when the block is malformed there. */
 bool fws_attr_next(const uint64_t *block, size_t words, size_t *at, struct fws_attr *out);
