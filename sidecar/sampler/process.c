@@ -5,6 +5,7 @@
 #include "log.h"
 #include "utf8.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +14,17 @@
 
 /* ---- /proc ----------------------------------------------------------------------------------- */
 
+/* Not by stdio, which would ask for memory at every tick. */
 static bool file_read(const char *path, char *out, size_t cap)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return false;
-    size_t n = fread(out, 1, cap - 1, file);
-    fclose(file);
+    size_t n = 0;
+    ssize_t got;
+    while (n < cap - 1 && (got = read(fd, out + n, cap - 1 - n)) > 0)
+        n += (size_t)got;
+    close(fd);
     out[n] = '\0';
     return n > 0;
 }

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,43 @@ static bool is_number(const char *text)
     return text[0] >= '1' && text[0] <= '9' && strspn(text, "0123456789") == strlen(text);
 }
 
+/* ---- directories ----------------------------------------------------------------------------- */
+
+/* A directory that is being read, without memory of the heap: some are read every tick. */
+struct listing {
+    int fd;
+    size_t have, at;
+    _Alignas(struct dirent64) char bytes[8192];
+};
+
+/* False and errno. */
+static bool listing_open(struct listing *listing, const char *dir)
+{
+    listing->fd = open(dir, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    listing->have = listing->at = 0;
+    return listing->fd >= 0;
+}
+
+/* The next name, valid until the one after it; NULL at the end. */
+static const char *listing_next(struct listing *listing)
+{
+    if (listing->at == listing->have) {
+        const ssize_t bytes = getdents64(listing->fd, listing->bytes, sizeof listing->bytes);
+        if (bytes <= 0)
+            return NULL;
+        listing->have = (size_t)bytes;
+        listing->at = 0;
+    }
+    const struct dirent64 *entry = (const void *)(listing->bytes + listing->at);
+    listing->at += entry->d_reclen;
+    return entry->d_name;
+}
+
+static void listing_close(struct listing *listing)
+{
+    close(listing->fd);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 uint64_t region_file_key(const char *path)
@@ -57,21 +95,20 @@ uint64_t region_file_key(const char *path)
 
 int region_find_in_directory(const char *dir, region_found *found, void *arg)
 {
-    DIR *entries = opendir(dir);
-    if (entries == NULL)
+    struct listing entries;
+    if (!listing_open(&entries, dir))
         return errno;
-    const struct dirent *entry;
+    const char *name;
     int i = 0;
-    for (; i < ENTRIES_MAX && (entry = readdir(entries)) != NULL; i++) {
+    for (; i < ENTRIES_MAX && (name = listing_next(&entries)) != NULL; i++) {
         char path[LINK_BYTES];
-        const size_t bytes = strlen(entry->d_name);
-        if (entry->d_name[0] == '.' || !ends_with(entry->d_name, bytes, FWS_FILE_SUFFIX))
+        if (name[0] == '.' || !ends_with(name, strlen(name), FWS_FILE_SUFFIX))
             continue;
-        int n = snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+        int n = snprintf(path, sizeof path, "%s/%s", dir, name);
         if (n > 0 && (size_t)n < sizeof path)
             found(arg, path, 0, false);
     }
-    closedir(entries);
+    listing_close(&entries);
     return i < ENTRIES_MAX ? 0 : EOVERFLOW;
 }
 
@@ -83,23 +120,23 @@ const char *region_find_error(int error)
 void region_find_user_directories(void (*found)(void *arg, const char *dir), void *arg)
 {
     static const char prefix[] = "fwdscope-";
-    DIR *entries = opendir("/dev/shm");
-    const struct dirent *entry;
-    if (entries == NULL)
+    struct listing entries;
+    const char *name;
+    if (!listing_open(&entries, "/dev/shm"))
         return;
-    for (int i = 0; i < SHARED_MAX && (entry = readdir(entries)) != NULL; i++) {
-        const char *uid = entry->d_name + sizeof prefix - 1;
-        char path[sizeof "/dev/shm/" + sizeof entry->d_name];
+    for (int i = 0; i < SHARED_MAX && (name = listing_next(&entries)) != NULL; i++) {
+        const char *uid = name + sizeof prefix - 1;
+        char path[sizeof "/dev/shm/" + NAME_MAX];
         struct stat st;
-        if (strncmp(entry->d_name, prefix, sizeof prefix - 1) != 0 ||
+        if (strncmp(name, prefix, sizeof prefix - 1) != 0 ||
             (!is_number(uid) && strcmp(uid, "0") != 0))
             continue;
-        snprintf(path, sizeof path, "/dev/shm/%s", entry->d_name);
+        snprintf(path, sizeof path, "/dev/shm/%s", name);
         /* Anybody may make an entry there: a name is believed of its owner only. */
         if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == strtoul(uid, NULL, 10))
             found(arg, path);
     }
-    closedir(entries);
+    listing_close(&entries);
 }
 
 /* ---- what a process has open ----------------------------------------------------------------- */
@@ -135,18 +172,18 @@ static int descriptors_look(pid_t pid, region_found *found, void *arg)
 {
     char dir[64], target[LINK_BYTES];
     snprintf(dir, sizeof dir, "/proc/%d/fd", (int)pid);
-    DIR *entries = opendir(dir);
-    if (entries == NULL)
+    struct listing entries;
+    if (!listing_open(&entries, dir))
         return errno;
-    const struct dirent *entry;
+    const char *name;
     int error = 0;
-    for (int i = 0; i < DESCRIPTORS_MAX && (entry = readdir(entries)) != NULL; i++) {
+    for (int i = 0; i < DESCRIPTORS_MAX && (name = listing_next(&entries)) != NULL; i++) {
         char link[128];
         struct stat st;
         bool gone;
-        if (!is_number(entry->d_name) && strcmp(entry->d_name, "0") != 0)
+        if (!is_number(name) && strcmp(name, "0") != 0)
             continue;
-        ssize_t n = readlinkat(dirfd(entries), entry->d_name, target, sizeof target - 1);
+        ssize_t n = readlinkat(entries.fd, name, target, sizeof target - 1);
         if (n < 0 && (errno == EACCES || errno == EPERM))
             error = errno;
         if (n <= 0)
@@ -154,13 +191,13 @@ static int descriptors_look(pid_t pid, region_found *found, void *arg)
         target[n] = '\0';
         /* The link's mode is the access that the process has. */
         if (!target_is_region(target, &gone) ||
-            fstatat(dirfd(entries), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            fstatat(entries.fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
-        snprintf(link, sizeof link, "%s/%.16s", dir, entry->d_name);
+        snprintf(link, sizeof link, "%s/%.16s", dir, name);
         found(arg, !gone && path_is_target(target, link) ? target : link, pid,
               (st.st_mode & S_IWUSR) != 0);
     }
-    closedir(entries);
+    listing_close(&entries);
     return error;
 }
 
@@ -284,15 +321,15 @@ static void children_look(pid_t pid, uint64_t start_ticks, struct search *search
     search->pid = pid_inside(pid);
     search->pid_namespace = namespace.st_ino;
     snprintf(name, sizeof name, "/proc/%d/task", (int)pid);
-    DIR *threads = opendir(name);
-    const struct dirent *entry;
-    if (threads == NULL)
+    struct listing threads;
+    const char *thread;
+    if (!listing_open(&threads, name))
         return;
-    for (int i = 0; i < THREADS_MAX && (entry = readdir(threads)) != NULL; i++) {
-        if (is_number(entry->d_name))
-            thread_children_look(pid, entry->d_name, search);
+    for (int i = 0; i < THREADS_MAX && (thread = listing_next(&threads)) != NULL; i++) {
+        if (is_number(thread))
+            thread_children_look(pid, thread, search);
     }
-    closedir(threads);
+    listing_close(&threads);
 }
 
 struct process {
@@ -384,18 +421,18 @@ enum attach_result region_find_in_process(pid_t pid, uint64_t *start_ticks, regi
 size_t region_find_in_processes(region_found *found, void *arg, size_t *denied)
 {
     size_t count = 0;
-    DIR *processes = opendir("/proc");
-    const struct dirent *entry;
+    struct listing processes;
+    const char *name;
     *denied = 0;
-    if (processes == NULL)
+    if (!listing_open(&processes, "/proc"))
         return 0;
-    while ((entry = readdir(processes)) != NULL) { /* as many as the kernel has */
-        if (!is_number(entry->d_name))
+    while ((name = listing_next(&processes)) != NULL) { /* as many as the kernel has */
+        if (!is_number(name))
             continue;
-        const int error = descriptors_look((pid_t)strtol(entry->d_name, NULL, 10), found, arg);
+        const int error = descriptors_look((pid_t)strtol(name, NULL, 10), found, arg);
         count += error != ENOENT;
         *denied += error == EACCES || error == EPERM;
     }
-    closedir(processes);
+    listing_close(&processes);
     return count;
 }
