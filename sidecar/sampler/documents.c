@@ -267,9 +267,9 @@ static bool signal_build(struct documents *documents, const struct fleet *fleet,
     case SIGNAL_SPANS:
         return spans_build(documents, fleet, scope, sent, full);
     case SIGNAL_LOGS:
-        return logs_build(documents, fleet, scope, sent, full);
+        break;
     }
-    return false;
+    return logs_build(documents, fleet, scope, sent, full);
 }
 
 /* What an unusually large document took is given back. */
