@@ -78,6 +78,9 @@ struct point_row *series_table_row(struct series_table *table, const struct iden
                                    const struct process_figures *process,
                                    const struct point_row *previous);
 
+/* Gives a row of the table back (NULL: none): its next row of that size needs no memory. */
+void series_table_recycle(struct series_table *table, struct point_row *row);
+
 /* The sidecar's own account, a second resource of every metrics document: `fwdscope.sidecar.*`. */
 struct self_figures {
     uint64_t ticks, tick_us, retries, stale, torn, spans_lost, logs_lost;

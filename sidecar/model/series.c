@@ -36,6 +36,7 @@ struct series_table {
     uint8_t *states; /* enum sample_state, one a node */
     size_t state_capacity;
     bool out_of_memory;
+    struct point_row *recycled; /* NULL, or the block of a row that nobody needs any more */
 };
 
 /* ---- life ---------------------------------------------------------------------------------------
@@ -93,6 +94,7 @@ void series_table_free(struct series_table **table)
     if (*table == NULL) {
         return;
     }
+    free((*table)->recycled);
     free((*table)->states);
     free((*table)->words);
     free((*table)->metrics);
@@ -454,12 +456,30 @@ static enum point_state point_state_of(const struct series_table *table, size_t 
     return POINT_ABSENT;
 }
 
+void series_table_recycle(struct series_table *table, struct point_row *row)
+{
+    if (row != NULL) {
+        free(table->recycled);
+        table->recycled = row;
+    }
+}
+
+/* Memory for a row of the series so far. */
+static struct point_row *row_block(struct series_table *table)
+{
+    struct point_row *row = table->recycled;
+    table->recycled = NULL;
+    if (row != NULL && row->series_count == table->count && row->word_count == table->word_count) {
+        return row;
+    }
+    free(row);
+    return malloc(sizeof *row + table->word_count * sizeof table->words[0] + table->count);
+}
+
 struct point_row *series_row_end(struct series_table *table, uint64_t time_unix_ns,
                                  const struct point_row *previous)
 {
-    const size_t words_bytes = table->word_count * sizeof table->words[0];
-    struct point_row *row =
-        table->out_of_memory ? NULL : malloc(sizeof *row + words_bytes + table->count);
+    struct point_row *row = table->out_of_memory ? NULL : row_block(table);
     if (row == NULL) {
         return NULL;
     }
@@ -472,7 +492,7 @@ struct point_row *series_row_end(struct series_table *table, uint64_t time_unix_
         .states = (uint8_t *)(words + table->word_count),
     };
     if (table->count > 0) {
-        memcpy(row->words, table->words, words_bytes);
+        memcpy(row->words, table->words, table->word_count * sizeof table->words[0]);
     }
     for (size_t i = 0; i < table->count; i++) {
         row->states[i] = (uint8_t)point_state_of(table, i, previous);

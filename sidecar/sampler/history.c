@@ -213,12 +213,43 @@ void row_queue_init(struct row_queue *queue, size_t max_bytes, uint64_t max_age_
     *queue = (struct row_queue){.max_bytes = max_bytes, .max_age_ns = max_age_ns};
 }
 
+static void spare_free(struct row_queue *queue)
+{
+    for (size_t i = 0; i < ROWS_SPARE; i++) {
+        free(queue->spare[i]);
+        queue->spare[i] = NULL;
+    }
+}
+
 void row_queue_free(struct row_queue *queue)
 {
     for (size_t i = 0; i < queue->count; i++)
         free(queue->rows[i]);
+    spare_free(queue);
     free(queue->rows);
     *queue = (struct row_queue){0};
+}
+
+struct point_row *row_queue_take_spare(struct row_queue *queue)
+{
+    for (size_t i = 0; i < ROWS_SPARE; i++) {
+        struct point_row *row = queue->spare[i];
+        queue->spare[i] = NULL;
+        if (row != NULL)
+            return row;
+    }
+    return NULL;
+}
+
+static void row_drop(struct row_queue *queue, struct point_row *row)
+{
+    for (size_t i = 0; i < ROWS_SPARE; i++) {
+        if (queue->spare[i] == NULL) {
+            queue->spare[i] = row;
+            return;
+        }
+    }
+    free(row);
 }
 
 static size_t row_bytes(const struct point_row *row)
@@ -226,11 +257,19 @@ static size_t row_bytes(const struct point_row *row)
     return sizeof *row + row->word_count * sizeof *row->words + row->series_count;
 }
 
+static size_t spare_bytes(const struct row_queue *queue)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < ROWS_SPARE; i++)
+        bytes += queue->spare[i] != NULL ? row_bytes(queue->spare[i]) : 0;
+    return bytes;
+}
+
 static void rows_drop_oldest(struct row_queue *queue, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         queue->bytes -= row_bytes(queue->rows[i]);
-        free(queue->rows[i]);
+        row_drop(queue, queue->rows[i]);
     }
     queue->count -= count;
     memmove(queue->rows, queue->rows + count, queue->count * sizeof(struct point_row *));
@@ -265,7 +304,7 @@ void row_queue_push(struct row_queue *queue, struct point_row *row)
     if (newest_is_too_close(queue)) {
         struct point_row *last = queue->rows[--queue->count];
         queue->bytes -= row_bytes(last);
-        free(last);
+        row_drop(queue, last);
     }
     if (queue->count == queue->capacity) {
         size_t capacity = queue->capacity != 0 ? queue->capacity * 2 : 64;
@@ -342,7 +381,8 @@ void history_free(struct history *history)
 
 size_t history_bytes(const struct history *history)
 {
-    return history->spans.bytes + history->logs.bytes + history->rows.bytes;
+    return history->spans.bytes + history->logs.bytes + history->rows.bytes +
+           spare_bytes(&history->rows);
 }
 
 size_t history_waiting_bytes(const struct history *history)
@@ -379,7 +419,9 @@ static size_t history_give(struct history *history)
         bytes = records_to_give(records);
         queue_drop_oldest(records);
     } else {
+        bytes += spare_bytes(&history->rows);
         rows_drop_oldest(&history->rows, rows);
+        spare_free(&history->rows);
     }
     return bytes;
 }

@@ -54,8 +54,11 @@ size_t record_queue_collect(const struct record_queue *queue, uint64_t from, uin
 
 /* ---- points ---------------------------------------------------------------------------------- */
 
-/* Rows of the last minutes, oldest first; each from series_table_row(). */
+/* Rows of the last minutes, oldest first; each from series_table_row(). As ticks are never quite as
+ * far apart as the last ones, now no row is dropped and now two: so many are kept to be used again. */
+enum { ROWS_SPARE = 2 };
 struct row_queue {
+    struct point_row *spare[ROWS_SPARE]; /* each NULL or a row that was dropped */
     struct point_row **rows;
     size_t count, capacity;
     size_t bytes, max_bytes;
@@ -68,6 +71,8 @@ void row_queue_free(struct row_queue *queue);
  * time is covered. Rows that are so large or come so fast that this would not fit are kept farther
  * apart, evenly. The newest always stays. */
 void row_queue_push(struct row_queue *queue, struct point_row *row);
+/* A row that was dropped, for series_table_recycle(); the caller's from then on. NULL: none. */
+struct point_row *row_queue_take_spare(struct row_queue *queue);
 /* Moves the newest row to unix_ns if it is later than that; never before the row in front of it. */
 void row_queue_end_before(struct row_queue *queue, uint64_t unix_ns);
 /* The newest row, or NULL. */

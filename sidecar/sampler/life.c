@@ -198,6 +198,7 @@ static void rows_update(struct life *life, uint64_t unix_ns)
     if (!life->measured)
         return;
     struct process_figures process = process_read(life->identity);
+    series_table_recycle(life->table, row_queue_take_spare(&life->history.rows));
     struct point_row *row = series_table_row(life->table, life->identity, life->snapshot, &process,
                                              row_queue_newest(&life->history.rows));
     if (row != NULL)

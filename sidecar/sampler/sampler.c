@@ -101,6 +101,7 @@ static void self_sample(struct sampler *sampler)
         .ticks_skipped = stats->ticks_skipped,
         .process = process_read_self(),
     };
+    series_table_recycle(sampler->self.table, row_queue_take_spare(&sampler->self.rows));
     struct point_row *row =
         series_table_self_row(sampler->self.table, &figures, sampler->last_unix_ns);
     if (row != NULL)

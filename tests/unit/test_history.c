@@ -179,6 +179,34 @@ static void rows_are_bounded_by_age_and_bytes(void **state)
     row_queue_free(&queue);
 }
 
+/* Once as many rows are held as there are to be, pushing needs none but those that were dropped. */
+static void dropped_rows_are_given_back(void **state)
+{
+    (void)state;
+    struct row_queue queue;
+    struct history history = {0};
+    struct history *const histories[] = {&history};
+    row_queue_init(&queue, 1 << 20, 100);
+    size_t made = 0;
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct point_row *row = row_queue_take_spare(&queue);
+        made += row == NULL;
+        if (row == NULL)
+            row = row_at(0, 8);
+        row->time_unix_ns = 10 * i + (i * 7 % 5 == 0); /* never quite evenly */
+        row_queue_push(&queue, row);
+    }
+    assert_in_range(made, 11, 11 + ROWS_SPARE);
+    assert_int_equal(row_queue_newest(&queue)->time_unix_ns, 9990);
+    history.rows = queue; /* and they count as held, until they are what is to give way */
+    const size_t bytes = history_bytes(&history);
+    assert_true(bytes > history.rows.bytes);
+    histories_trim(histories, 1, bytes - 1, 0);
+    assert_int_equal(history_bytes(&history), history.rows.bytes);
+    assert_null(row_queue_take_spare(&history.rows));
+    history_free(&history);
+}
+
 static void thinned_rows_are_even_and_end_with_the_newest(void **state)
 {
     (void)state;
@@ -415,6 +443,7 @@ int main(void)
         cmocka_unit_test(a_record_beyond_all_room_is_counted),
         cmocka_unit_test(collect_takes_serials_times_and_the_newest),
         cmocka_unit_test(rows_are_bounded_by_age_and_bytes),
+        cmocka_unit_test(dropped_rows_are_given_back),
         cmocka_unit_test(thinned_rows_are_even_and_end_with_the_newest),
         cmocka_unit_test(the_last_row_ends_before_the_next_life),
         cmocka_unit_test(the_promised_records_are_held),

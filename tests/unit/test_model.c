@@ -336,7 +336,14 @@ static void many_series_are_all_found_again(void **state)
     for (size_t i = 0; i < COUNT; i++) {
         assert_int_equal(again->words[i], i);
     }
-    free(row);
+    memset(row->words, 0xA5, COUNT * sizeof row->words[0]);
+    series_table_recycle(table, row);
+    series_table_recycle(table, NULL);
+    struct point_row *reused = series_table_row(table, &identity, &snapshot, &process, again);
+    assert_ptr_equal(reused, row);
+    assert_memory_equal(reused->words, again->words, COUNT * sizeof row->words[0]);
+    assert_memory_equal(reused->states, again->states, COUNT);
+    series_table_recycle(table, reused);
     free(again);
     free(absent);
     free(values);
