@@ -343,12 +343,23 @@ static void status_tell(struct server *server)
     memcpy(server->told, line, sizeof line);
 }
 
+/* A tick empties the rings too: a timer of their own is for what cannot wait for it. */
+static void drain_later(struct server *server)
+{
+    const struct timeval next = timeval_of(server->sampler.drain_ns);
+    if (server->sampler.drain_ns < server->sampler.interval_ns)
+        event_add(server->drain, &next);
+    else
+        event_del(server->drain);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     struct server *server = arg;
     sampler_tick(&server->sampler);
+    drain_later(server);
     status_tell(server);
 }
 
@@ -363,10 +374,11 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 static void on_drain(evutil_socket_t fd, short what, void *arg)
 {
     struct server *server = arg;
-    const struct timeval next = timeval_of(sampler_drain(&server->sampler));
+    (void)sampler_drain(&server->sampler);
     if (sampler_wants_tick(&server->sampler))
         on_tick(fd, what, server);
-    event_add(server->drain, &next);
+    else
+        drain_later(server);
 }
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
