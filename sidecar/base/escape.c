@@ -4,8 +4,6 @@
 
 #include "utf8.h"
 
-#include <string.h>
-
 static size_t escape_control(unsigned code, char *out)
 {
     static const char digits[] = "0123456789abcdef";
@@ -37,4 +35,20 @@ size_t escape_sequence(const char *bytes, size_t count, char out[ESCAPE_BYTES_MA
     }
     memcpy(out, bytes, *taken);
     return *taken;
+}
+
+size_t escape_plain_run(const char *bytes, size_t count)
+{
+    size_t i = 0;
+    for (escape_block block; count - i >= sizeof block; i += sizeof block) {
+        memcpy(&block, bytes + i, sizeof block);
+        if (!escape_all(escape_plain(block))) {
+            break;
+        }
+    }
+    while (i < count && bytes[i] >= 0x20 && bytes[i] < 0x7F && bytes[i] != '"' &&
+           bytes[i] != '\\') {
+        i++;
+    }
+    return i;
 }

@@ -13,6 +13,8 @@
 
 #define DEPTH_MAX 16
 
+const ProtobufCMessageDescriptor json_gap_descriptor;
+
 _Static_assert(sizeof(void *) == sizeof(uint64_t) && sizeof(size_t) == sizeof(uint64_t),
                "PLAN_LONG tests pointers and counts as 8 bytes");
 
@@ -42,9 +44,11 @@ static void put_hex(struct buffer *out, const ProtobufCBinaryData *bytes)
     if (place == NULL) {
         return;
     }
-    for (size_t i = 0; i < bytes->len; i++) {
-        place[2 * i] = digits[bytes->data[i] >> 4];
-        place[2 * i + 1] = digits[bytes->data[i] & 15];
+    const size_t whole = bytes->len / 8 * 8;
+    place = json_write_hex(place, bytes->data, whole);
+    for (size_t i = whole; i < bytes->len; i++) {
+        *place++ = digits[bytes->data[i] >> 4];
+        *place++ = digits[bytes->data[i] & 15];
     }
     out->length += bytes->len * 2;
 }
@@ -111,6 +115,18 @@ static void put_quoted(struct buffer *out, enum plan_value value, const char *me
     json_put_char(out, '"');
 }
 
+/* A message, or the gap that stands for one. */
+static bool put_message(struct buffer *out, const struct plan *plan, const char *message,
+                        unsigned depth)
+{
+    const ProtobufCMessage *base = (const void *)message;
+    if (base->descriptor == &json_gap_descriptor) {
+        ((struct json_gap *)(void *)message)->at = out->length;
+        return true;
+    }
+    return encode_message(out, plan, message, depth);
+}
+
 /* Puts the value at `member`. False when it cannot be written. */
 static bool encode_value(struct buffer *out, const struct plan_field *field, const char *member,
                          unsigned depth)
@@ -138,7 +154,7 @@ static bool encode_value(struct buffer *out, const struct plan_field *field, con
         put_string(out, *(char *const *)at);
         return true;
     case PLAN_MESSAGE:
-        return encode_message(out, field->plan, load_message(member), depth + 1);
+        return put_message(out, field->plan, load_message(member), depth + 1);
     }
     assert(false); /* every value is above */
     return false;

@@ -46,63 +46,34 @@ void json_key(struct buffer *out, const char *key)
 
 /* ---- strings --------------------------------------------------------------------------------- */
 
-/* Nonzero when one of the eight bytes is not plain: outside of 0x20..0x7E, a quote or a backslash.
- */
-static uint64_t special_bytes(uint64_t word)
+void json_put_escaped(struct buffer *out, const char *bytes, size_t count)
 {
-    const uint64_t ones = 0x0101010101010101U, highs = ones << 7;
-    const uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-    /* Each difference borrows, and the sum carries, only out of a byte that is special itself. */
-    return (word | (word + ones) | (word - ones * 0x20) | (quote - ones) | (backslash - ones)) &
-           highs;
-}
-
-/* How many bytes at the start are plain. */
-static size_t plain_run(const char *bytes, size_t count)
-{
-    size_t i = 0;
-    for (uint64_t word; count - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, bytes + i, sizeof word);
-        if (special_bytes(word) != 0) {
-            break;
+    for (size_t i = 0, taken; i < count; i += taken) {
+        taken = escape_plain_run(bytes + i, count - i);
+        json_put(out, bytes + i, taken);
+        if (i + taken < count) {
+            char escaped[ESCAPE_BYTES_MAX];
+            size_t sequence;
+            const size_t written =
+                escape_sequence(bytes + i + taken, count - i - taken, escaped, &sequence);
+            json_put(out, escaped, written);
+            taken += sequence;
         }
-    }
-    while (i < count && bytes[i] >= 0x20 && bytes[i] < 0x7F && bytes[i] != '"' &&
-           bytes[i] != '\\') {
-        i++;
-    }
-    return i;
-}
-
-/* Puts the text from its first special byte on. */
-static void put_escaped(struct buffer *out, const char *bytes, size_t count)
-{
-    while (count > 0) {
-        char escaped[ESCAPE_BYTES_MAX];
-        size_t taken;
-        const size_t written = escape_sequence(bytes, count, escaped, &taken);
-        json_put(out, escaped, written);
-        const size_t run = plain_run(bytes + taken, count - taken);
-        json_put(out, bytes + taken, run);
-        bytes += taken + run;
-        count -= taken + run;
     }
 }
 
 void json_put_text(struct buffer *out, const char *bytes, size_t count)
 {
-    const size_t run = plain_run(bytes, count);
-    char *place = json_room(out, run + 2); /* room for the second quote is needed in any case */
+    char *place = json_room(out, count + 2); /* what is escaped takes no less */
     if (place == NULL) {
         return;
     }
     place[0] = '"';
-    if (run > 0) {
-        memcpy(place + 1, bytes, run);
-    }
-    out->length += run + 1;
-    if (run < count) {
-        put_escaped(out, bytes + run, count - run);
+    out->length++;
+    if (escape_copy_plain(place + 1, bytes, count)) {
+        out->length += count;
+    } else {
+        json_put_escaped(out, bytes, count);
     }
     json_put_char(out, '"');
 }

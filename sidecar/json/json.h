@@ -52,4 +52,16 @@ void json_member_uint(struct buffer *out, const char *key, uint64_t value);
  */
 bool json_encode_message(struct buffer *out, const ProtobufCMessage *message);
 
+/*
+ * Stands in a tree for a message that is written by somebody else: the encoder puts nothing in its
+ * place and notes where that is, in bytes from the start of the buffer. So what is around a message
+ * is had from the encoder without the message.
+ */
+struct json_gap {
+    ProtobufCMessage base;
+    size_t at;
+};
+extern const ProtobufCMessageDescriptor json_gap_descriptor;
+#define JSON_GAP_INIT {.base = {.descriptor = &json_gap_descriptor}}
+
 #endif

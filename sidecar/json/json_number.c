@@ -15,61 +15,73 @@
 /* An IEEE 754 double of the largest magnitude with 9 digits after the point. */
 #define FIXED_TEXT_MAX (1 + DBL_MAX_10_EXP + 1 + 1 + 9 + 1)
 
-static unsigned count_digits(uint64_t value)
+/* The eight digits of a value below 10^8, as numbers; the first is the lowest byte. Halves of it,
+ * then pairs, then digits are divided side by side; the products are exact for what stands there.
+ */
+static uint64_t eight_digits(uint32_t value)
 {
-    static const uint64_t powers[20] = {
-        0, /* so that 0 has one digit */
-        10U,
-        100U,
-        1000U,
-        10000U,
-        100000U,
-        1000000U,
-        10000000U,
-        100000000U,
-        1000000000U,
-        10000000000U,
-        100000000000U,
-        1000000000000U,
-        10000000000000U,
-        100000000000000U,
-        1000000000000000U,
-        10000000000000000U,
-        100000000000000000U,
-        1000000000000000000U,
-        10000000000000000000U,
-    };
-    /* 1233 / 4096 is log10(2), near enough for 64 bits to be right or one too many. */
-    const unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
-    const unsigned guess = bits * 1233 >> 12;
-    return guess + (value >= powers[guess] ? 1 : 0);
+    uint64_t digits = value / 10000 | (uint64_t)(value % 10000) << 32;
+    const uint64_t hundreds = digits * 10486 >> 20 & 0x0000007F0000007FU;
+    digits = hundreds | (digits - 100 * hundreds) << 16;
+    const uint64_t tens = digits * 103 >> 10 & 0x000F000F000F000FU;
+    return tens | (digits - 10 * tens) << 8;
 }
 
-/* Writes exactly `digits` decimal digits of value, leading zeros included. */
-static void write_digits(char *at, unsigned digits, uint64_t value)
+static const uint64_t zeros = 0x3030303030303030U;
+
+static char *write_eight(char *at, uint32_t value)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                                "25262728293031323334353637383940414243444546474849"
-                                "50515253545556575859606162636465666768697071727374"
-                                "75767778798081828384858687888990919293949596979899";
-    while (digits >= 2) {
-        digits -= 2;
-        memcpy(at + digits, pairs + value % 100 * 2, 2);
-        value /= 100;
+    const uint64_t text = eight_digits(value) + zeros;
+    memcpy(at, &text, sizeof text);
+    return at + sizeof text;
+}
+
+/* Without leading zeros; eight bytes are written all the same. */
+static char *write_up_to_eight(char *at, uint32_t value)
+{
+    const uint64_t digits = eight_digits(value);
+    /* The last digit counts even if it is 0. */
+    const unsigned skip = (unsigned)__builtin_ctzll(digits | UINT64_C(1) << 56) / 8;
+    const uint64_t text = (digits + zeros) >> 8 * skip;
+    memcpy(at, &text, sizeof text);
+    return at + sizeof text - skip;
+}
+
+#define TEN_TO_8  UINT64_C(100000000)
+#define TEN_TO_16 (TEN_TO_8 * TEN_TO_8)
+
+char *json_write_uint(char *at, uint64_t value)
+{
+    if (value >= TEN_TO_16) {
+        at = write_up_to_eight(at, (uint32_t)(value / TEN_TO_16));
+        at = write_eight(at, (uint32_t)(value / TEN_TO_8 % TEN_TO_8));
+    } else if (value >= TEN_TO_8) {
+        at = write_up_to_eight(at, (uint32_t)(value / TEN_TO_8));
+    } else {
+        return write_up_to_eight(at, (uint32_t)value);
     }
-    if (digits == 1) {
-        at[0] = (char)('0' + value % 10);
+    return write_eight(at, (uint32_t)(value % TEN_TO_8));
+}
+
+char *json_write_nine(char *at, uint32_t value)
+{
+    *at = (char)('0' + value / (uint32_t)TEN_TO_8);
+    return write_eight(at + 1, value % (uint32_t)TEN_TO_8);
+}
+
+char *json_write_int(char *at, int64_t value)
+{
+    if (value < 0) {
+        *at++ = '-';
+        return json_write_uint(at, 0 - (uint64_t)value);
     }
+    return json_write_uint(at, (uint64_t)value);
 }
 
 void json_put_uint(struct buffer *out, uint64_t value)
 {
-    const unsigned digits = count_digits(value);
-    char *place = json_room(out, digits);
-    if (place != NULL) {
-        write_digits(place, digits, value);
-        out->length += digits;
-    }
+    char text[JSON_UINT_ROOM];
+    json_put(out, text, (size_t)(json_write_uint(text, value) - text));
 }
 
 void json_put_int(struct buffer *out, int64_t value)
@@ -83,15 +95,14 @@ void json_put_int(struct buffer *out, int64_t value)
 }
 
 /* Writes integer / 10^digits, where power is 10^digits. */
-static void put_decimal(struct buffer *out, uint64_t integer, unsigned digits, uint64_t power)
+static void put_decimal(struct buffer *out, uint64_t integer, uint64_t power)
 {
     json_put_uint(out, integer / power);
-    json_put_char(out, '.');
-    char *place = json_room(out, digits);
-    if (place != NULL) {
-        write_digits(place, digits, integer % power);
-        out->length += digits;
-    }
+    /* The power's own 1 before the digits keeps their zeros, and gives way to the point. */
+    char text[JSON_UINT_ROOM];
+    const char *end = json_write_uint(text, power + integer % power);
+    text[0] = '.';
+    json_put(out, text, (size_t)(end - text));
 }
 
 /*
@@ -117,7 +128,7 @@ static bool put_short_decimal(struct buffer *out, double value)
         const uint64_t integer = (uint64_t)(product + 0.5);
         if ((double)integer / scale == magnitude) {
             json_put(out, "-", value < 0 ? 1 : 0);
-            put_decimal(out, integer, digits, power);
+            put_decimal(out, integer, power);
             return true;
         }
     }

@@ -6,6 +6,8 @@
  */
 #include "json_plan.h"
 
+#include "json_put.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <pthread.h>
@@ -207,4 +209,39 @@ const struct plan *json_plan_of(const ProtobufCMessageDescriptor *descriptor)
     }
     pthread_mutex_unlock(&lock);
     return plan;
+}
+
+static bool value_is_quoted(enum plan_value value)
+{
+    switch (value) {
+    case PLAN_INT64:
+    case PLAN_UINT64:
+    case PLAN_STRING:
+    case PLAN_ID:
+    case PLAN_BYTES:
+        return true;
+    case PLAN_INT32:
+    case PLAN_UINT32:
+    case PLAN_DOUBLE:
+    case PLAN_BOOL:
+    case PLAN_MESSAGE:
+        break;
+    }
+    return false;
+}
+
+bool json_piece_of(struct json_piece *piece, const ProtobufCMessageDescriptor *descriptor,
+                   const char *field)
+{
+    const struct plan *plan = json_plan_of(descriptor);
+    for (size_t i = 0; plan != NULL && i < plan->field_count; i++) {
+        const struct plan_field *at = &plan->fields[i];
+        if (strcmp(descriptor->fields[i].name, field) == 0 && at->key_bytes < sizeof piece->text) {
+            memcpy(piece->text, at->key, at->key_bytes);
+            piece->text[at->key_bytes] = '"';
+            piece->bytes = at->key_bytes + value_is_quoted(at->value);
+            return true;
+        }
+    }
+    return false;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The JSON writer and the encoder, rule by rule, against the exact text. */
 #include "json.h"
+#include "json_put.h"
 
 #include "opentelemetry/proto/collector/metrics/v1/metrics_service.pb-c.h"
 #include "opentelemetry/proto/logs/v1/logs.pb-c.h"
 #include "opentelemetry/proto/trace/v1/trace.pb-c.h"
 
 #include <float.h>
+#include <inttypes.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
@@ -226,6 +228,33 @@ static void doubles_have_their_shortest_text(void **state)
     }
 }
 
+static void expect_uint(uint64_t value)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%" PRIu64, value);
+    json_uint(&out, value);
+    expect(text);
+}
+
+/* Four digits are divided side by side with four others: all of each, and where a digit is added.
+ */
+static void integers_are_as_the_c_library_writes_them(void **state)
+{
+    (void)state;
+    for (uint64_t value = 0; value < 10000; value++) {
+        expect_uint(value);
+        expect_uint(value * 10000);
+        expect_uint(value * 100000000 + 9999 - value);
+        expect_uint(UINT64_MAX - value * value * value);
+    }
+    for (uint64_t power = 1; power <= UINT64_MAX / 10; power *= 10) {
+        expect_uint(power - 1);
+        expect_uint(power);
+        expect_uint(power * 10 - 1);
+        expect_uint(power + 7);
+    }
+}
+
 static void fixed_has_the_digits_asked_for(void **state)
 {
     (void)state;
@@ -369,6 +398,68 @@ static void ids_are_hex_and_absent_when_empty(void **state)
     span = (Span)SPAN_INIT;
     span.parent_span_id = (ProtobufCBinaryData){sizeof span_id, span_id};
     expect_encoded(&span.base, "{\"parentSpanId\":\"deadbeef00000001\"}");
+}
+
+/* Ids are of 16 or 8 bytes; other lengths are written all the same. */
+static void an_id_of_any_length_is_hex(void **state)
+{
+    (void)state;
+    uint8_t bytes[256];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i * 7);
+    }
+    for (size_t count = 1; count <= sizeof bytes; count++) {
+        char text[32 + 2 * sizeof bytes] = "{\"traceId\":\"";
+        char *at = text + strlen(text);
+        for (size_t i = 0; i < count; i++) {
+            at += snprintf(at, 3, "%02x", bytes[i]);
+        }
+        memcpy(at, "\"}", 3);
+        Span span = SPAN_INIT;
+        span.trace_id = (ProtobufCBinaryData){count, bytes};
+        expect_encoded(&span.base, text);
+    }
+}
+
+static void what_is_around_a_gap_is_written(void **state)
+{
+    (void)state;
+    struct json_gap gap = JSON_GAP_INIT;
+    NumberDataPoint first = NUMBER_POINT_INIT;
+    NumberDataPoint *points[] = {&first, (NumberDataPoint *)&gap};
+    first.flags = 1;
+    Sum sum = SUM_INIT;
+    sum.n_data_points = 2;
+    sum.data_points = points;
+    sum.is_monotonic = true;
+    assert_true(json_encode_message(&out, &sum.base));
+    assert_int_equal(gap.at, strlen("{\"dataPoints\":[{\"flags\":1},"));
+    expect("{\"dataPoints\":[{\"flags\":1},],\"isMonotonic\":true}");
+    sum.data_points = points + 1;
+    sum.n_data_points = 1;
+    assert_true(json_encode_message(&out, &sum.base));
+    assert_int_equal(gap.at, strlen("{\"dataPoints\":["));
+    expect("{\"dataPoints\":[],\"isMonotonic\":true}");
+}
+
+static void the_piece_before_a_value_is_had_alone(void **state)
+{
+    (void)state;
+    const ProtobufCMessageDescriptor *span = &opentelemetry__proto__trace__v1__span__descriptor;
+    static const struct {
+        const char *field, *text;
+    } cases[] = {{"name", ",\"name\":\""},
+                 {"kind", ",\"kind\":"},
+                 {"parent_span_id", ",\"parentSpanId\":\""},
+                 {"end_time_unix_nano", ",\"endTimeUnixNano\":\""},
+                 {"status", ",\"status\":"}};
+    struct json_piece piece;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_true(json_piece_of(&piece, span, cases[i].field));
+        assert_int_equal(piece.bytes, strlen(cases[i].text));
+        assert_memory_equal(piece.text, cases[i].text, piece.bytes);
+    }
+    assert_false(json_piece_of(&piece, span, "no_such_field"));
 }
 
 static void other_bytes_are_padded_base64(void **state)
@@ -558,6 +649,7 @@ int main(void)
         TEST(integers_at_their_limits),
         TEST(integers_around_every_power_of_ten),
         TEST(doubles_have_their_shortest_text),
+        TEST(integers_are_as_the_c_library_writes_them),
         TEST(fixed_has_the_digits_asked_for),
         TEST(the_point_does_not_follow_the_locale),
         TEST(a_failed_buffer_stays_failed),
@@ -566,6 +658,9 @@ int main(void)
         TEST(optional_fields_are_written_at_zero),
         TEST(integers_of_64_bits_are_strings_and_others_are_not),
         TEST(ids_are_hex_and_absent_when_empty),
+        TEST(an_id_of_any_length_is_hex),
+        TEST(what_is_around_a_gap_is_written),
+        TEST(the_piece_before_a_value_is_had_alone),
         TEST(other_bytes_are_padded_base64),
         TEST(a_whole_document),
         TEST(a_message_is_a_value_of_the_writer),

@@ -168,6 +168,45 @@ static void every_other_sequence_stands_for_itself_or_is_escaped(void **state)
     }
 }
 
+/* A byte is plain when its escape is itself and one byte. */
+static bool is_plain(char byte)
+{
+    char out[ESCAPE_BYTES_MAX];
+    size_t taken;
+    return escape_sequence(&byte, 1, out, &taken) == 1 && out[0] == byte;
+}
+
+/* Blocks and halves of them are looked at at once: a byte counts wherever it stands, and in a text
+ * of any length. */
+static void plain_text_is_copied_and_any_other_byte_is_found(void **state)
+{
+    (void)state;
+    enum { LONGEST = 70 };
+    for (size_t count = 0; count <= LONGEST; count++) {
+        char *bytes = malloc(count > 0 ? count : 1); /* a sanitizer sees a step over its end */
+        char *copy = malloc(count + 1);
+        assert_non_null(bytes);
+        assert_non_null(copy);
+        memset(bytes, 'x', count);
+        copy[count] = '#';
+        assert_true(escape_copy_plain(copy, bytes, count));
+        assert_memory_equal(copy, bytes, count);
+        assert_int_equal(copy[count], '#');
+        assert_int_equal(escape_plain_run(bytes, count), count);
+        for (size_t place = 0; place < count; place++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                bytes[place] = (char)byte;
+                const bool plain = is_plain((char)byte);
+                assert_int_equal(escape_copy_plain(copy, bytes, count), plain);
+                assert_int_equal(escape_plain_run(bytes, count), plain ? count : place);
+            }
+            bytes[place] = 'x';
+        }
+        free(copy);
+        free(bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +215,7 @@ int main(void)
         cmocka_unit_test(repairing_twice_changes_nothing_more),
         cmocka_unit_test(a_full_arena_gives_null),
         cmocka_unit_test(every_other_sequence_stands_for_itself_or_is_escaped),
+        cmocka_unit_test(plain_text_is_copied_and_any_other_byte_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
