@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert((int)RAW_ATTRIBUTES_MAX == (int)FWS_ATTRS_MAX, "a raw record holds all attributes");
+
 /* ---- text and attributes --------------------------------------------------------------------- */
 
 const char *text_padded(struct arena *arena, const uint64_t *words, size_t max)
@@ -17,72 +19,130 @@ const char *text_padded(struct arena *arena, const uint64_t *words, size_t max)
     return utf8_repair(arena, bytes, strnlen(bytes, max), NULL);
 }
 
-static bool attribute_build(struct arena *arena, const struct fws_attr *from, struct attribute *out)
+/* The attribute at `words`, of which its head was found sound. */
+static void attribute_view(const uint64_t *words, struct raw_attribute *out)
 {
-    *out = (struct attribute){.type = (enum attribute_type)from->type};
-    out->key = utf8_repair(arena, from->key, from->key_bytes, NULL);
+    const unsigned key_bytes = FWS_ATTR_KEY_BYTES(words[0]);
+    const uint64_t *value = words + 1 + fws_words_of(key_bytes);
+
+    out->type = (enum attribute_type)FWS_ATTR_TYPE(words[0]);
+    out->key = (struct raw_text){(const char *)(words + 1), key_bytes};
+    out->value = value;
+    out->value_bytes = FWS_ATTR_VALUE_BYTES(words[0]);
+}
+
+/* Exactly `count` attributes of a private block. False: malformed, or too many. */
+static bool attributes_view(const uint64_t *block, size_t words, size_t count, unsigned dropped,
+                            struct raw_attributes *out)
+{
+    out->count = count;
+    out->dropped = dropped;
+    if (count > RAW_ATTRIBUTES_MAX)
+        return false;
+    for (size_t i = 0, at = 0; i < count; i++) {
+        const size_t taken = at < words ? fws_attr_words(block[at], words - at - 1) : 0;
+        if (taken == 0)
+            return false;
+        attribute_view(block + at, &out->list[i]);
+        at += taken;
+    }
+    return true;
+}
+
+static const char *text_repair(struct arena *arena, const struct raw_text *text)
+{
+    return utf8_repair(arena, text->bytes, text->count, NULL);
+}
+
+static bool attribute_repair(struct arena *arena, const struct raw_attribute *from,
+                             struct attribute *out)
+{
+    *out = (struct attribute){.type = from->type};
+    out->key = text_repair(arena, &from->key);
     if (out->key == NULL)
         return false;
     switch (out->type) {
     case ATTRIBUTE_STRING:
-        out->string = utf8_repair(arena, from->value, from->value_bytes, NULL);
+        out->string = utf8_repair(arena, (const char *)from->value, from->value_bytes, NULL);
         return out->string != NULL;
     case ATTRIBUTE_INT:
-        out->integer = (int64_t)from->number;
+        out->integer = (int64_t)from->value[0];
         return true;
     case ATTRIBUTE_DOUBLE:
-        memcpy(&out->real, &from->number, sizeof out->real);
+        memcpy(&out->real, from->value, sizeof out->real);
         return true;
     case ATTRIBUTE_BOOL:
-        out->boolean = from->number != 0;
+        out->boolean = from->value[0] != 0;
         return true;
     }
     return false;
 }
 
-bool attributes_build(struct arena *arena, const uint64_t *block, size_t words, size_t count,
-                      const struct attribute **out)
+static bool attributes_repair(struct arena *arena, const struct raw_attributes *from,
+                              const struct attribute **out)
 {
-    size_t at = 0;
-    struct fws_attr raw;
-
     *out = NULL;
-    if (count == 0)
+    if (from->count == 0)
         return true;
-    if (count > FWS_ATTRS_MAX)
-        return false;
-    struct attribute *attributes = arena_array(arena, count, sizeof *attributes);
+    struct attribute *attributes = arena_array(arena, from->count, sizeof *attributes);
     if (attributes == NULL)
         return false;
-    for (size_t i = 0; i < count; i++)
-        if (!fws_attr_next(block, words, &at, &raw) ||
-            !attribute_build(arena, &raw, &attributes[i]))
+    for (size_t i = 0; i < from->count; i++)
+        if (!attribute_repair(arena, &from->list[i], &attributes[i]))
             return false;
     *out = attributes;
     return true;
 }
 
+bool attributes_build(struct arena *arena, const uint64_t *block, size_t words, size_t count,
+                      const struct attribute **out)
+{
+    struct raw_attributes raw;
+    *out = NULL;
+    return attributes_view(block, words, count, 0, &raw) && attributes_repair(arena, &raw, out);
+}
+
 /* ---- spans and log lines --------------------------------------------------------------------- */
 
-bool span_build(struct arena *arena, const struct span_words *words, struct span *out)
+/* All but the end. The shim always writes a start: without one it is no span. */
+static bool span_view(const struct span_words *words, struct raw_span *out)
 {
     const uint64_t *head = words->head, meta = head[FWS_S_META];
 
-    memcpy(out->trace_id, &head[FWS_S_TRACE_ID], sizeof out->trace_id);
-    memcpy(out->span_id, &head[FWS_S_SPAN_ID], sizeof out->span_id);
-    memcpy(out->parent_id, &head[FWS_S_PARENT_ID], sizeof out->parent_id);
+    out->trace_id = (const uint8_t *)&head[FWS_S_TRACE_ID];
+    out->span_id = (const uint8_t *)&head[FWS_S_SPAN_ID];
+    out->parent_id = (const uint8_t *)&head[FWS_S_PARENT_ID];
     out->kind = FWS_SPAN_KIND(meta) >= 1 && FWS_SPAN_KIND(meta) <= 5 ? FWS_SPAN_KIND(meta) : 1;
     out->status = FWS_SPAN_STATUS(meta) <= 2 ? FWS_SPAN_STATUS(meta) : 0;
-    out->name = utf8_repair(arena, (const char *)words->name, FWS_SPAN_NAME_BYTES(meta), NULL);
-    out->message =
-        utf8_repair(arena, (const char *)words->message, FWS_SPAN_MESSAGE_BYTES(meta), NULL);
+    out->name = (struct raw_text){(const char *)words->name, FWS_SPAN_NAME_BYTES(meta)};
+    out->message = (struct raw_text){(const char *)words->message, FWS_SPAN_MESSAGE_BYTES(meta)};
     out->start_unix_ns = time_clamp(head[FWS_S_START_UNIX_NS]);
-    out->attribute_count = FWS_SPAN_ATTRS(meta);
-    out->attributes_dropped = FWS_SPAN_DROPPED(meta);
-    /* The shim always writes a start: without one it is no span. */
-    return out->start_unix_ns != 0 && out->name != NULL && out->message != NULL &&
-           attributes_build(arena, words->attributes, (size_t)head[FWS_S_ATTR_WORDS],
-                            out->attribute_count, &out->attributes);
+    out->end_unix_ns = 0;
+    return out->start_unix_ns != 0 &&
+           attributes_view(words->attributes, (size_t)head[FWS_S_ATTR_WORDS], FWS_SPAN_ATTRS(meta),
+                           FWS_SPAN_DROPPED(meta), &out->attributes);
+}
+
+static bool span_repair(struct arena *arena, const struct raw_span *raw, struct span *out)
+{
+    memcpy(out->trace_id, raw->trace_id, sizeof out->trace_id);
+    memcpy(out->span_id, raw->span_id, sizeof out->span_id);
+    memcpy(out->parent_id, raw->parent_id, sizeof out->parent_id);
+    out->kind = raw->kind;
+    out->status = raw->status;
+    out->name = text_repair(arena, &raw->name);
+    out->message = text_repair(arena, &raw->message);
+    out->start_unix_ns = raw->start_unix_ns;
+    out->attribute_count = raw->attributes.count;
+    out->attributes_dropped = raw->attributes.dropped;
+    return out->name != NULL && out->message != NULL &&
+           attributes_repair(arena, &raw->attributes, &out->attributes);
+}
+
+bool span_build(struct arena *arena, const struct span_words *words, struct span *out)
+{
+    struct raw_span raw;
+    return span_view(words, &raw) && span_repair(arena, &raw, out);
 }
 
 /* Whether name, message and attributes lie inside what follows a head of head_words. */
@@ -95,11 +155,10 @@ static bool parts_fit(const struct record *record, size_t head_words, uint64_t f
            attribute_words <= left - first - second;
 }
 
-bool record_decode_span(struct arena *arena, const struct record *record, struct span *out)
+bool record_view_span(const struct record *record, struct raw_span *out)
 {
     const uint64_t *head = record->words;
 
-    *out = (struct span){.stage = ""};
     if (record->kind != RECORD_SPAN || record->word_count < FWS_S_WORDS)
         return false;
     const uint64_t name_bytes = FWS_SPAN_NAME_BYTES(head[FWS_S_META]);
@@ -109,18 +168,28 @@ bool record_decode_span(struct arena *arena, const struct record *record, struct
     struct span_words words = {.head = head, .name = head + FWS_S_WORDS};
     words.message = words.name + fws_words_of(name_bytes);
     words.attributes = words.message + fws_words_of(message_bytes);
-    if (!span_build(arena, &words, out))
+    if (!span_view(&words, out))
         return false;
     const uint64_t end = time_clamp(head[FWS_S_END_UNIX_NS]);
     out->end_unix_ns = end > out->start_unix_ns ? end : out->start_unix_ns;
     return true;
 }
 
-bool record_decode_log(struct arena *arena, const struct record *record, struct log_record *out)
+bool record_decode_span(struct arena *arena, const struct record *record, struct span *out)
+{
+    struct raw_span raw;
+
+    *out = (struct span){.stage = ""};
+    if (!record_view_span(record, &raw) || !span_repair(arena, &raw, out))
+        return false;
+    out->end_unix_ns = raw.end_unix_ns;
+    return true;
+}
+
+bool record_view_log(const struct record *record, struct raw_log *out)
 {
     const uint64_t *head = record->words;
 
-    *out = (struct log_record){0};
     if (record->kind != RECORD_LOG || record->word_count < FWS_L_WORDS)
         return false;
     const uint64_t meta = head[FWS_L_META], body_bytes = head[FWS_L_BODY_BYTES];
@@ -132,20 +201,39 @@ bool record_decode_log(struct arena *arena, const struct record *record, struct 
     const uint64_t *body = text + fws_words_of(FWS_LOG_TEXT_BYTES(meta));
     const uint64_t *attributes = body + fws_words_of(body_bytes);
 
+    out->trace_id = (const uint8_t *)&head[FWS_L_TRACE_ID];
+    out->span_id = (const uint8_t *)&head[FWS_L_SPAN_ID];
     out->time_unix_ns = time_clamp(head[FWS_L_TIME_UNIX_NS]);
     out->observed_unix_ns = time_clamp(record->time_unix_ns);
     out->severity = FWS_LOG_SEVERITY(meta) <= 24 ? FWS_LOG_SEVERITY(meta) : 0;
-    out->severity_text = utf8_repair(arena, (const char *)text, FWS_LOG_TEXT_BYTES(meta), NULL);
-    out->body = utf8_repair(arena, (const char *)body, (size_t)body_bytes, &out->body_bytes);
+    out->severity_text = (struct raw_text){(const char *)text, FWS_LOG_TEXT_BYTES(meta)};
+    out->body = (struct raw_text){(const char *)body, (size_t)body_bytes};
     out->cut = original_bytes > body_bytes;
-    out->original_bytes = (size_t)time_clamp(out->cut ? original_bytes : body_bytes);
-    memcpy(out->trace_id, &head[FWS_L_TRACE_ID], sizeof out->trace_id);
-    memcpy(out->span_id, &head[FWS_L_SPAN_ID], sizeof out->span_id);
-    out->attribute_count = FWS_LOG_ATTRS(meta);
-    out->attributes_dropped = FWS_LOG_DROPPED(meta);
+    out->original_bytes = time_clamp(out->cut ? original_bytes : body_bytes);
+    return attributes_view(attributes, (size_t)head[FWS_L_ATTR_WORDS], FWS_LOG_ATTRS(meta),
+                           FWS_LOG_DROPPED(meta), &out->attributes);
+}
+
+bool record_decode_log(struct arena *arena, const struct record *record, struct log_record *out)
+{
+    struct raw_log raw;
+
+    *out = (struct log_record){0};
+    if (!record_view_log(record, &raw))
+        return false;
+    out->time_unix_ns = raw.time_unix_ns;
+    out->observed_unix_ns = raw.observed_unix_ns;
+    out->severity = raw.severity;
+    out->severity_text = text_repair(arena, &raw.severity_text);
+    out->body = utf8_repair(arena, raw.body.bytes, raw.body.count, &out->body_bytes);
+    out->cut = raw.cut;
+    out->original_bytes = (size_t)raw.original_bytes;
+    memcpy(out->trace_id, raw.trace_id, sizeof out->trace_id);
+    memcpy(out->span_id, raw.span_id, sizeof out->span_id);
+    out->attribute_count = raw.attributes.count;
+    out->attributes_dropped = raw.attributes.dropped;
     return out->severity_text != NULL && out->body != NULL &&
-           attributes_build(arena, attributes, (size_t)head[FWS_L_ATTR_WORDS], out->attribute_count,
-                            &out->attributes);
+           attributes_repair(arena, &raw.attributes, &out->attributes);
 }
 
 /* ---- rings ----------------------------------------------------------------------------------- */

@@ -265,7 +265,48 @@ size_t region_drain(struct region *region, size_t max_records,
                     void (*sink)(void *arg, const struct record *record), void *arg,
                     unsigned *fill_permille);
 
-/* Decode a kept record into the arena. False: it is not such a record, or the arena is full. */
+/*
+ * A kept record where it stands: checked, numbers as in struct span and struct log_record, but
+ * nothing is copied. Text is any bytes, NUL included, and begins a word of the record: of a text
+ * that is not empty, eight bytes can be read. A key is not empty. False: it is not such a record.
+ */
+struct raw_text {
+    const char *bytes;
+    size_t count;
+};
+struct raw_attribute {
+    enum attribute_type type;
+    struct raw_text key;
+    const uint64_t *value; /* string: its text; else a word: two's complement, bits of the double,
+                              0 or not */
+    size_t value_bytes;
+};
+enum { RAW_ATTRIBUTES_MAX = 32 };
+struct raw_attributes {
+    size_t count;
+    unsigned dropped;
+    struct raw_attribute list[RAW_ATTRIBUTES_MAX];
+};
+struct raw_span {
+    const uint8_t *trace_id, *span_id, *parent_id;
+    unsigned kind, status;
+    struct raw_text name, message;
+    uint64_t start_unix_ns, end_unix_ns;
+    struct raw_attributes attributes;
+};
+struct raw_log {
+    const uint8_t *trace_id, *span_id;
+    uint64_t time_unix_ns, observed_unix_ns;
+    unsigned severity;
+    struct raw_text severity_text, body;
+    uint64_t original_bytes;
+    bool cut;
+    struct raw_attributes attributes;
+};
+bool record_view_span(const struct record *record, struct raw_span *out);
+bool record_view_log(const struct record *record, struct raw_log *out);
+
+/* The same as structures in the arena. False: it is not such a record, or the arena is full. */
 bool record_decode_span(struct arena *arena, const struct record *record, struct span *out);
 bool record_decode_log(struct arena *arena, const struct record *record, struct log_record *out);
 
