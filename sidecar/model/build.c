@@ -37,12 +37,8 @@ Scope *build_scope(struct build *build, const char *name)
 
 bool id_is_zero(const uint8_t *id, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (id[i] != 0) {
-            return false;
-        }
-    }
-    return true;
+    static const uint8_t zeros[16]; /* the longest id */
+    return memcmp(id, zeros, count) == 0;
 }
 
 bool build_id(struct build *build, const uint8_t *id, size_t count, ProtobufCBinaryData *out)
@@ -92,10 +88,15 @@ static void set_text(AnyValue *value, const char *text)
     value->string_value = (char *)text;
 }
 
+const char *attribute_text(double real)
+{
+    return isnan(real) ? "NaN" : real > 0 ? "Infinity" : "-Infinity";
+}
+
 static void set_double(AnyValue *value, double real)
 {
     if (!isfinite(real)) {
-        set_text(value, isnan(real) ? "NaN" : real > 0 ? "Infinity" : "-Infinity");
+        set_text(value, attribute_text(real));
         return;
     }
     value->value_case = OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__VALUE_DOUBLE_VALUE;

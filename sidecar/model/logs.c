@@ -10,7 +10,7 @@
 
 enum { SEVERITY_MAX = 24 };
 
-/* log.original_length */
+/* LOG_ORIGINAL_LENGTH */
 enum { OWN_ATTRIBUTES = 1 };
 
 static bool fill_body(struct build *build, const char *text, LogRecord *out)
@@ -32,7 +32,7 @@ static bool fill_attributes(struct build *build, const struct log_record *log, L
     struct key_values list;
     if (!key_values_begin(build, &list, log->attribute_count + OWN_ATTRIBUTES) ||
         (log->cut &&
-         !key_values_add_uint(build, &list, "log.original_length", log->original_bytes)) ||
+         !key_values_add_uint(build, &list, LOG_ORIGINAL_LENGTH, log->original_bytes)) ||
         !key_values_add(build, &list, log->attributes, log->attribute_count)) {
         return false;
     }
@@ -50,14 +50,12 @@ static bool fill_ids(struct build *build, const struct log_record *log, LogRecor
             build_id(build, log->span_id, sizeof log->span_id, &out->span_id));
 }
 
-/* When the shim took the line; a record without that time, which no shim writes, was taken when its
- * line says, or now. */
-static uint64_t observed_time(const struct log_record *log, uint64_t now_unix_ns)
+uint64_t log_observed_time(uint64_t observed_unix_ns, uint64_t time_unix_ns, uint64_t now_unix_ns)
 {
-    if (log->observed_unix_ns != 0) {
-        return log->observed_unix_ns;
+    if (observed_unix_ns != 0) {
+        return observed_unix_ns;
     }
-    return log->time_unix_ns != 0 ? log->time_unix_ns : now_unix_ns;
+    return time_unix_ns != 0 ? time_unix_ns : now_unix_ns;
 }
 
 static LogRecord *build_log(struct build *build, const struct log_record *log, uint64_t now_unix_ns)
@@ -68,20 +66,17 @@ static LogRecord *build_log(struct build *build, const struct log_record *log, u
         return NULL;
     }
     out->time_unix_nano = log->time_unix_ns;
-    out->observed_time_unix_nano = observed_time(log, now_unix_ns);
+    out->observed_time_unix_nano =
+        log_observed_time(log->observed_unix_ns, log->time_unix_ns, now_unix_ns);
     out->severity_number = (SeverityNumber)(log->severity <= SEVERITY_MAX ? log->severity : 0);
     out->severity_text = (char *)log->severity_text;
     return out;
 }
 
-/* NULL when there is no line, or when the arena is full. */
-static ScopeLogs *build_lines(struct build *build, const struct logs_part *part)
+/* The lines that are some, put at list[0..] and counted. */
+static bool add_lines(struct build *build, const struct logs_part *part, LogRecord **list,
+                      size_t *count)
 {
-    ScopeLogs *out = build_message(build, &opentelemetry__proto__logs__v1__scope_logs__descriptor);
-    LogRecord **records = build_array(build, part->record_count, sizeof records[0]);
-    if (out == NULL || records == NULL) {
-        return NULL;
-    }
     for (size_t i = 0; i < part->record_count && !build->full; i++) {
         struct log_record log;
         if (!record_decode_log(build->arena, &part->records[i], &log)) {
@@ -90,12 +85,10 @@ static ScopeLogs *build_lines(struct build *build, const struct logs_part *part)
         }
         LogRecord *record = build_log(build, &log, part->notice_unix_ns);
         if (record != NULL) {
-            records[out->n_log_records++] = record;
+            list[(*count)++] = record;
         }
     }
-    out->scope = build_scope(build, MODEL_SCOPE_FORWARDER);
-    out->log_records = records;
-    return out->n_log_records > 0 ? out : NULL;
+    return !build->full;
 }
 
 /* ---- what was lost ------------------------------------------------------------------------------
@@ -161,30 +154,36 @@ static LogRecord *build_loss(struct build *build, const struct logs_part *part)
     return out;
 }
 
-static ScopeLogs *build_loss_scope(struct build *build, const struct logs_part *part)
-{
-    ScopeLogs *out = build_message(build, &opentelemetry__proto__logs__v1__scope_logs__descriptor);
-    LogRecord **records = build_array(build, 1, sizeof records[0]);
-    if (out == NULL || records == NULL) {
-        return NULL;
-    }
-    records[0] = build_loss(build, part);
-    out->scope = build_scope(build, MODEL_SCOPE_LOSS);
-    out->n_log_records = 1;
-    out->log_records = records;
-    return out;
-}
-
 /* ---- the document -------------------------------------------------------------------------------
  */
 
-/* NULL when the part has no content, or when the arena is full. */
-static ResourceLogs *build_part(struct build *build, const struct logs_part *part)
+static ScopeLogs *build_scope_logs(struct build *build, const char *name, LogRecord **records,
+                                   size_t count)
+{
+    ScopeLogs *out = build_message(build, &opentelemetry__proto__logs__v1__scope_logs__descriptor);
+    if (out != NULL) {
+        out->scope = build_scope(build, name);
+        out->n_log_records = count;
+        out->log_records = records;
+    }
+    return out;
+}
+
+static ScopeLogs *build_loss_scope(struct build *build, const struct logs_part *part)
+{
+    LogRecord **records = build_array(build, 1, sizeof records[0]);
+    if (records == NULL) {
+        return NULL;
+    }
+    records[0] = build_loss(build, part);
+    return build_scope_logs(build, MODEL_SCOPE_LOSS, records, 1);
+}
+
+ResourceLogs *build_resource_logs(struct build *build, const struct logs_part *part,
+                                  LogRecord **records, size_t count)
 {
     enum { SCOPES_MAX = 2 };
-    ScopeLogs *loss = something_lost(part) ? build_loss_scope(build, part) : NULL;
-    ScopeLogs *lines = build_lines(build, part);
-    if (loss == NULL && lines == NULL) {
+    if (count == 0 && !something_lost(part)) {
         return NULL;
     }
     ResourceLogs *out =
@@ -195,13 +194,25 @@ static ResourceLogs *build_part(struct build *build, const struct logs_part *par
     }
     out->resource = build_resource(build, &part->resource);
     out->scope_logs = scopes;
-    if (loss != NULL) {
-        scopes[out->n_scope_logs++] = loss;
+    if (something_lost(part)) {
+        scopes[out->n_scope_logs++] = build_loss_scope(build, part);
     }
-    if (lines != NULL) {
-        scopes[out->n_scope_logs++] = lines;
+    if (count > 0) {
+        scopes[out->n_scope_logs++] =
+            build_scope_logs(build, MODEL_SCOPE_FORWARDER, records, count);
     }
-    return out;
+    return build->full ? NULL : out;
+}
+
+/* NULL when the part has no content, or when the arena is full. */
+static ResourceLogs *build_part(struct build *build, const struct logs_part *part)
+{
+    LogRecord **records = build_array(build, part->record_count, sizeof records[0]);
+    size_t count = 0;
+    if (records == NULL || !add_lines(build, part, records, &count)) {
+        return NULL;
+    }
+    return build_resource_logs(build, part, records, count);
 }
 
 LogsRequest *model_logs(struct arena *arena, const struct logs_part *parts, size_t count,

@@ -42,8 +42,7 @@ static bool count_buckets(const struct series *series, const uint64_t *words, ui
     return true;
 }
 
-/* Whether this row has something to say of the series. */
-static bool is_shown(const struct series_node *node, const struct point_row *row)
+bool point_is_shown(const struct series_node *node, const struct point_row *row)
 {
     const uint64_t *words = series_point(node, row);
     if (words == NULL) {
@@ -64,65 +63,28 @@ static bool is_shown(const struct series_node *node, const struct point_row *row
     return true;
 }
 
-static size_t count_shown(const struct series_node *node, const struct metrics_part *part)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < part->row_count; i++) {
-        count += is_shown(node, part->rows[i]);
-    }
-    return count;
-}
-
 static size_t count_points(const struct series_metric *metric, const struct metrics_part *part)
 {
     size_t count = 0;
     for (const struct series_node *node = metric->first; node != NULL; node = node->next) {
-        count += count_shown(node, part);
+        for (size_t i = 0; i < part->row_count; i++) {
+            count += point_is_shown(node, part->rows[i]);
+        }
     }
     return count;
 }
 
-static bool build_series_attributes(struct build *build, const struct series *series,
-                                    struct key_values *list)
-{
-    return key_values_begin(build, list, series->attribute_count) &&
-           key_values_add(build, list, series->attributes, series->attribute_count);
-}
-
-/* ---- numbers ------------------------------------------------------------------------------------
+/* ---- points -------------------------------------------------------------------------------------
  */
 
-static void set_int(NumberPoint *point, int64_t value)
+static void set_number(NumberPoint *point, const struct number *number)
 {
-    point->value_case = OPENTELEMETRY__PROTO__METRICS__V1__NUMBER_DATA_POINT__VALUE_AS_INT;
-    point->as_int = value;
-}
-
-static void set_double(NumberPoint *point, double value)
-{
-    point->value_case = OPENTELEMETRY__PROTO__METRICS__V1__NUMBER_DATA_POINT__VALUE_AS_DOUBLE;
-    point->as_double = value;
-}
-
-static void set_number(NumberPoint *point, enum series_kind kind, uint64_t word)
-{
-    switch (kind) {
-    case SERIES_SUM:
-    case SERIES_GAUGE_UINT:
-        if (word > INT64_MAX) {
-            set_double(point, (double)word);
-        } else {
-            set_int(point, (int64_t)word);
-        }
-        break;
-    case SERIES_GAUGE_DOUBLE:
-        set_double(point, double_of(word));
-        break;
-    case SERIES_UPDOWN:
-    case SERIES_GAUGE_INT:
-    case SERIES_HISTOGRAM:
-        set_int(point, (int64_t)word);
-        break;
+    if (number->is_double) {
+        point->value_case = OPENTELEMETRY__PROTO__METRICS__V1__NUMBER_DATA_POINT__VALUE_AS_DOUBLE;
+        point->as_double = number->real;
+    } else {
+        point->value_case = OPENTELEMETRY__PROTO__METRICS__V1__NUMBER_DATA_POINT__VALUE_AS_INT;
+        point->as_int = number->integer;
     }
 }
 
@@ -140,89 +102,27 @@ static NumberPoint *build_number(struct build *build, const struct metrics_part 
         point->start_time_unix_nano = part->resource.start_unix_ns;
     }
     if (words != NULL) {
-        set_number(point, node->series.kind, words[0]);
+        const struct number number = series_number(node->series.kind, words[0]);
+        set_number(point, &number);
     } else {
         point->flags = FLAG_NO_VALUE;
     }
     return point;
 }
 
-/* The points of one series, put at list[*count] and counted. */
-static bool add_numbers(struct build *build, const struct metrics_part *part,
-                        const struct series_node *node, NumberPoint **list, size_t *count)
+static HistogramPoint *build_histogram(struct build *build, const struct metrics_part *part,
+                                       const struct series_node *node, const struct point_row *row)
 {
-    struct key_values attributes;
-    if (count_shown(node, part) == 0) {
-        return true;
+    HistogramPoint *point =
+        build_message(build, &opentelemetry__proto__metrics__v1__histogram_data_point__descriptor);
+    if (point == NULL) {
+        return NULL;
     }
-    if (!build_series_attributes(build, &node->series, &attributes)) {
-        return false;
-    }
-    for (size_t i = 0; i < part->row_count; i++) {
-        if (!is_shown(node, part->rows[i])) {
-            continue;
-        }
-        NumberPoint *point = build_number(build, part, node, part->rows[i]);
-        if (point == NULL) {
-            return false;
-        }
-        point->n_attributes = attributes.count;
-        point->attributes = attributes.items;
-        list[(*count)++] = point;
-    }
-    return true;
-}
-
-static NumberPoint **build_numbers(struct build *build, const struct metrics_part *part,
-                                   const struct series_metric *metric, size_t count)
-{
-    NumberPoint **list = build_array(build, count, sizeof list[0]);
-    size_t filled = 0;
-    for (const struct series_node *node = metric->first; node != NULL && list != NULL;
-         node = node->next) {
-        if (!add_numbers(build, part, node, list, &filled)) {
-            return NULL;
-        }
-    }
-    return list;
-}
-
-static bool fill_gauge(struct build *build, const struct metrics_part *part,
-                       const struct series_metric *metric, size_t count, Metric *out)
-{
-    Gauge *gauge = build_message(build, &opentelemetry__proto__metrics__v1__gauge__descriptor);
-    if (gauge == NULL) {
-        return false;
-    }
-    gauge->n_data_points = count;
-    gauge->data_points = build_numbers(build, part, metric, count);
-    out->data_case = OPENTELEMETRY__PROTO__METRICS__V1__METRIC__DATA_GAUGE;
-    out->gauge = gauge;
-    return gauge->data_points != NULL;
-}
-
-static bool fill_sum(struct build *build, const struct metrics_part *part,
-                     const struct series_metric *metric, size_t count, Metric *out)
-{
-    Sum *sum = build_message(build, &opentelemetry__proto__metrics__v1__sum__descriptor);
-    if (sum == NULL) {
-        return false;
-    }
-    sum->aggregation_temporality = CUMULATIVE;
-    sum->is_monotonic = metric->first->series.kind == SERIES_SUM;
-    sum->n_data_points = count;
-    sum->data_points = build_numbers(build, part, metric, count);
-    out->data_case = OPENTELEMETRY__PROTO__METRICS__V1__METRIC__DATA_SUM;
-    out->sum = sum;
-    return sum->data_points != NULL;
-}
-
-/* ---- histograms ---------------------------------------------------------------------------------
- */
-
-static void set_histogram(HistogramPoint *point, const struct series *series, const uint64_t *words)
-{
+    const struct series *series = &node->series;
+    const uint64_t *words = series_point(node, row);
     const double sum = double_of(words[0]);
+    point->start_time_unix_nano = part->resource.start_unix_ns;
+    point->time_unix_nano = point_time(part, row);
     (void)count_buckets(series, words, &point->count);
     point->n_bucket_counts = series->point_words - 1;
     point->bucket_counts = (uint64_t *)(words + 1);
@@ -232,91 +132,145 @@ static void set_histogram(HistogramPoint *point, const struct series *series, co
         point->_sum_case = OPENTELEMETRY__PROTO__METRICS__V1__HISTOGRAM_DATA_POINT___SUM_SUM;
         point->sum = point->count == 0 ? 0 : sum;
     }
+    return point;
 }
 
-static bool add_histograms(struct build *build, const struct metrics_part *part,
-                           const struct series_node *node, HistogramPoint **list, size_t *count)
+void *build_point(struct build *build, const struct metrics_part *part,
+                  const struct series_node *node, const struct point_row *row)
 {
-    struct key_values attributes;
-    if (count_shown(node, part) == 0) {
-        return true;
+    if (node->series.kind == SERIES_HISTOGRAM) {
+        return build_histogram(build, part, node, row);
     }
-    if (!build_series_attributes(build, &node->series, &attributes)) {
-        return false;
+    return build_number(build, part, node, row);
+}
+
+bool build_point_attributes(struct build *build, const struct series *series,
+                            struct key_values *list)
+{
+    return key_values_begin(build, list, series->attribute_count) &&
+           key_values_add(build, list, series->attributes, series->attribute_count);
+}
+
+void set_point_attributes(const struct series *series, void *point, const struct key_values *list)
+{
+    if (series->kind == SERIES_HISTOGRAM) {
+        HistogramPoint *histogram = point;
+        histogram->n_attributes = list->count;
+        histogram->attributes = list->items;
+    } else {
+        NumberPoint *number = point;
+        number->n_attributes = list->count;
+        number->attributes = list->items;
     }
+}
+
+/* The points of one series, put at list[*count] and counted. */
+static bool add_points(struct build *build, const struct metrics_part *part,
+                       const struct series_node *node, void **list, size_t *count)
+{
+    struct key_values attributes = {0};
     for (size_t i = 0; i < part->row_count; i++) {
-        if (!is_shown(node, part->rows[i])) {
+        if (!point_is_shown(node, part->rows[i])) {
             continue;
         }
-        HistogramPoint *point = build_message(
-            build, &opentelemetry__proto__metrics__v1__histogram_data_point__descriptor);
+        if (attributes.items == NULL &&
+            !build_point_attributes(build, &node->series, &attributes)) {
+            return false;
+        }
+        void *point = build_point(build, part, node, part->rows[i]);
         if (point == NULL) {
             return false;
         }
-        point->start_time_unix_nano = part->resource.start_unix_ns;
-        point->time_unix_nano = point_time(part, part->rows[i]);
-        set_histogram(point, &node->series, series_point(node, part->rows[i]));
-        point->n_attributes = attributes.count;
-        point->attributes = attributes.items;
+        set_point_attributes(&node->series, point, &attributes);
         list[(*count)++] = point;
     }
     return true;
 }
 
-static bool fill_histogram(struct build *build, const struct metrics_part *part,
-                           const struct series_metric *metric, size_t count, Metric *out)
+/* All points of a metric, `count` of them. */
+static void **build_points(struct build *build, const struct metrics_part *part,
+                           const struct series_metric *metric, size_t count)
+{
+    void **list = build_array(build, count, sizeof list[0]);
+    size_t filled = 0;
+    for (const struct series_node *node = metric->first; node != NULL && list != NULL;
+         node = node->next) {
+        if (!add_points(build, part, node, list, &filled)) {
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* ---- metrics ------------------------------------------------------------------------------------
+ */
+
+static bool fill_gauge(struct build *build, void **points, size_t count, Metric *out)
+{
+    Gauge *gauge = build_message(build, &opentelemetry__proto__metrics__v1__gauge__descriptor);
+    if (gauge == NULL) {
+        return false;
+    }
+    gauge->n_data_points = count;
+    gauge->data_points = (NumberPoint **)points;
+    out->data_case = OPENTELEMETRY__PROTO__METRICS__V1__METRIC__DATA_GAUGE;
+    out->gauge = gauge;
+    return true;
+}
+
+static bool fill_sum(struct build *build, bool monotonic, void **points, size_t count, Metric *out)
+{
+    Sum *sum = build_message(build, &opentelemetry__proto__metrics__v1__sum__descriptor);
+    if (sum == NULL) {
+        return false;
+    }
+    sum->aggregation_temporality = CUMULATIVE;
+    sum->is_monotonic = monotonic;
+    sum->n_data_points = count;
+    sum->data_points = (NumberPoint **)points;
+    out->data_case = OPENTELEMETRY__PROTO__METRICS__V1__METRIC__DATA_SUM;
+    out->sum = sum;
+    return true;
+}
+
+static bool fill_histogram(struct build *build, void **points, size_t count, Metric *out)
 {
     Histogram *histogram =
         build_message(build, &opentelemetry__proto__metrics__v1__histogram__descriptor);
-    HistogramPoint **list = build_array(build, count, sizeof list[0]);
-    if (histogram == NULL || list == NULL) {
+    if (histogram == NULL) {
         return false;
-    }
-    size_t filled = 0;
-    for (const struct series_node *node = metric->first; node != NULL; node = node->next) {
-        if (!add_histograms(build, part, node, list, &filled)) {
-            return false;
-        }
     }
     histogram->aggregation_temporality = CUMULATIVE;
     histogram->n_data_points = count;
-    histogram->data_points = list;
+    histogram->data_points = (HistogramPoint **)points;
     out->data_case = OPENTELEMETRY__PROTO__METRICS__V1__METRIC__DATA_HISTOGRAM;
     out->histogram = histogram;
     return true;
 }
 
-/* ---- the document -------------------------------------------------------------------------------
- */
-
-static bool fill_data(struct build *build, const struct metrics_part *part,
-                      const struct series_metric *metric, size_t count, Metric *out)
+static bool fill_data(struct build *build, enum series_kind kind, void **points, size_t count,
+                      Metric *out)
 {
-    switch (metric->first->series.kind) {
+    switch (kind) {
     case SERIES_SUM:
     case SERIES_UPDOWN:
-        return fill_sum(build, part, metric, count, out);
+        return fill_sum(build, kind == SERIES_SUM, points, count, out);
     case SERIES_HISTOGRAM:
-        return fill_histogram(build, part, metric, count, out);
+        return fill_histogram(build, points, count, out);
     case SERIES_GAUGE_INT:
     case SERIES_GAUGE_UINT:
     case SERIES_GAUGE_DOUBLE:
         break;
     }
-    return fill_gauge(build, part, metric, count, out);
+    return fill_gauge(build, points, count, out);
 }
 
-/* NULL when no point is left, or when the arena is full. */
-static Metric *build_metric(struct build *build, const struct metrics_part *part,
-                            const struct series_metric *metric)
+Metric *build_metric(struct build *build, const struct series_metric *metric, void **points,
+                     size_t count)
 {
     const struct series *first = &metric->first->series;
-    const size_t count = count_points(metric, part);
-    if (count == 0) {
-        return NULL;
-    }
     Metric *out = build_message(build, &opentelemetry__proto__metrics__v1__metric__descriptor);
-    if (out == NULL || !fill_data(build, part, metric, count, out)) {
+    if (out == NULL || !fill_data(build, first->kind, points, count, out)) {
         return NULL;
     }
     out->name = (char *)first->name;
@@ -325,45 +279,53 @@ static Metric *build_metric(struct build *build, const struct metrics_part *part
     return out;
 }
 
-static ScopeMetrics *build_scope_metrics(struct build *build, const struct metrics_part *part)
-{
-    const size_t count_max = series_metric_count(part->table);
-    ScopeMetrics *out =
-        build_message(build, &opentelemetry__proto__metrics__v1__scope_metrics__descriptor);
-    Metric **metrics = build_array(build, count_max, sizeof metrics[0]);
-    if (out == NULL || metrics == NULL) {
-        return NULL;
-    }
-    out->metrics = metrics;
-    for (size_t i = 0; i < count_max && !build->full; i++) {
-        Metric *metric = build_metric(build, part, series_metric_at(part->table, i));
-        if (metric != NULL) {
-            metrics[out->n_metrics++] = metric;
-        }
-    }
-    out->scope = build_scope(build, part->resource.identity != NULL ? MODEL_SCOPE_FORWARDER
-                                                                    : MODEL_SCOPE_SIDECAR);
-    return out->n_metrics > 0 ? out : NULL;
-}
+/* ---- the document -------------------------------------------------------------------------------
+ */
 
-/* NULL when the part has no content, or when the arena is full. */
-static ResourceMetrics *build_part(struct build *build, const struct metrics_part *part)
+ResourceMetrics *build_resource_metrics(struct build *build, const struct metrics_part *part,
+                                        Metric **metrics, size_t count)
 {
-    ScopeMetrics *scope = build_scope_metrics(build, part);
-    if (scope == NULL) {
-        return NULL;
-    }
     ResourceMetrics *out =
         build_message(build, &opentelemetry__proto__metrics__v1__resource_metrics__descriptor);
+    ScopeMetrics *scope =
+        build_message(build, &opentelemetry__proto__metrics__v1__scope_metrics__descriptor);
     ScopeMetrics **scopes = build_array(build, 1, sizeof scopes[0]);
-    if (out == NULL || scopes == NULL) {
+    if (out == NULL || scope == NULL || scopes == NULL) {
         return NULL;
     }
+    scope->scope = build_scope(build, part->resource.identity != NULL ? MODEL_SCOPE_FORWARDER
+                                                                      : MODEL_SCOPE_SIDECAR);
+    scope->n_metrics = count;
+    scope->metrics = metrics;
     scopes[0] = scope;
     out->resource = build_resource(build, &part->resource);
     out->n_scope_metrics = 1;
     out->scope_metrics = scopes;
     return out;
+}
+
+/* NULL when no point is left, or when the arena is full. */
+static Metric *build_whole_metric(struct build *build, const struct metrics_part *part,
+                                  const struct series_metric *metric)
+{
+    const size_t count = count_points(metric, part);
+    void **points = count > 0 ? build_points(build, part, metric, count) : NULL;
+    return points != NULL ? build_metric(build, metric, points, count) : NULL;
+}
+
+/* NULL when the part has no content, or when the arena is full. */
+static ResourceMetrics *build_part(struct build *build, const struct metrics_part *part)
+{
+    const size_t count_max = series_metric_count(part->table);
+    Metric **metrics = build_array(build, count_max, sizeof metrics[0]);
+    size_t count = 0;
+    for (size_t i = 0; i < count_max && !build->full; i++) {
+        Metric *metric = build_whole_metric(build, part, series_metric_at(part->table, i));
+        if (metric != NULL) {
+            metrics[count++] = metric;
+        }
+    }
+    return count > 0 ? build_resource_metrics(build, part, metrics, count) : NULL;
 }
 
 MetricsRequest *model_metrics(struct arena *arena, const struct metrics_part *parts, size_t count,

@@ -37,6 +37,7 @@ struct series_table {
     size_t state_capacity;
     bool out_of_memory;
     struct point_row *recycled; /* NULL, or the block of a row that nobody needs any more */
+    struct series_companion *companion;
 };
 
 /* ---- life ---------------------------------------------------------------------------------------
@@ -78,7 +79,9 @@ struct series_table *series_table_new(const char *metric_prefix)
         return NULL;
     }
     table->arena = arena_new(SERIES_BYTES_MAX);
-    if (table->arena == NULL || !name_catalogue(table, given ? metric_prefix : PREFIX_DEFAULT)) {
+    table->companion = calloc(1, sizeof *table->companion);
+    if (table->arena == NULL || table->companion == NULL ||
+        !name_catalogue(table, given ? metric_prefix : PREFIX_DEFAULT)) {
         series_table_free(&table);
     }
     return table;
@@ -95,6 +98,10 @@ void series_table_free(struct series_table **table)
         return;
     }
     free((*table)->recycled);
+    if ((*table)->companion != NULL && (*table)->companion->data != NULL) {
+        (*table)->companion->drop((*table)->companion->data);
+    }
+    free((*table)->companion);
     free((*table)->states);
     free((*table)->words);
     free((*table)->metrics);
@@ -114,6 +121,11 @@ size_t series_table_count(const struct series_table *table)
 const struct series *series_table_at(const struct series_table *table, size_t index)
 {
     return &table->nodes[index]->series;
+}
+
+struct series_companion *series_table_companion(const struct series_table *table)
+{
+    return table->companion;
 }
 
 size_t series_metric_count(const struct series_table *table)

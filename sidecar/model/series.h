@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A series table from the inside: series, the metrics that they belong to, and the row that is
- * being made. For the files of model only.
+ * being made. For the files of model, and for render.
  */
 #ifndef SIDECAR_MODEL_SERIES_H
 #define SIDECAR_MODEL_SERIES_H
 
 #include "model.h"
+
+#include <string.h>
 
 /* Who feeds a series. The first to show one owns it: the same stream from somebody else is dropped,
  * so that its value never jumps between two sources. */
@@ -58,5 +60,31 @@ const uint64_t *series_point(const struct series_node *node, const struct point_
 bool series_ended(const struct series_node *node, const struct point_row *row);
 
 bool series_is_gauge(enum series_kind kind);
+
+/* What the word of a point says that is no histogram's. */
+struct number {
+    bool is_double;
+    int64_t integer;
+    double real;
+};
+static inline struct number series_number(enum series_kind kind, uint64_t word)
+{
+    struct number number = {.integer = (int64_t)word};
+    if (kind == SERIES_GAUGE_DOUBLE) {
+        number.is_double = true;
+        memcpy(&number.real, &word, sizeof number.real);
+    } else if ((kind == SERIES_SUM || kind == SERIES_GAUGE_UINT) && word > INT64_MAX) {
+        number.is_double = true;
+        number.real = (double)word;
+    }
+    return number;
+}
+
+/* What somebody keeps beside a table, for as long as it lives: `drop` is called with it then. */
+struct series_companion {
+    void *data; /* NULL: nothing yet */
+    void (*drop)(void *data);
+};
+struct series_companion *series_table_companion(const struct series_table *table);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRACE_FLAGS_SAMPLED = 1, KIND_INTERNAL = 1, KIND_MAX = 5, STATUS_MAX = 2 };
+enum { KIND_INTERNAL = 1, KIND_MAX = 5, STATUS_MAX = 2 };
 
 /* What an active span is given beyond its own attributes. */
 enum { ACTIVE_ATTRIBUTES = 4 };
@@ -76,14 +76,17 @@ static Span *build_span(struct build *build, const struct span *span, bool activ
         return NULL;
     }
     const bool kind_known = span->kind >= KIND_INTERNAL && span->kind <= KIND_MAX;
-    /* OTLP wants a name, and forwarders may have none to give. */
-    static const char unnamed[] = "unknown";
-    out->name = (char *)(span->name[0] != '\0' ? span->name : unnamed);
+    out->name = (char *)(span->name[0] != '\0' ? span->name : SPAN_UNNAMED);
     out->kind = (SpanKind)(kind_known ? span->kind : KIND_INTERNAL);
     out->start_time_unix_nano = span->start_unix_ns;
     out->end_time_unix_nano = end_ns > span->start_unix_ns ? end_ns : span->start_unix_ns;
     out->flags = TRACE_FLAGS_SAMPLED;
     return out;
+}
+
+Span *build_active_span(struct build *build, const struct span *span, uint64_t now_unix_ns)
+{
+    return build_span(build, span, true, now_unix_ns);
 }
 
 static bool has_ids(const struct span *span)
@@ -92,20 +95,13 @@ static bool has_ids(const struct span *span)
            !id_is_zero(span->span_id, sizeof span->span_id);
 }
 
-static bool add_span(struct build *build, const struct span *span, bool active, uint64_t end_ns,
-                     ScopeSpans *scope)
-{
-    Span *out = build_span(build, span, active, end_ns);
-    if (out != NULL) {
-        scope->spans[scope->n_spans++] = out;
-    }
-    return out != NULL;
-}
+/* ---- active or finished -------------------------------------------------------------------------
+ */
 
-static uint64_t id_word(const struct span *span)
+static uint64_t id_word(const uint8_t *span_id)
 {
     uint64_t word;
-    memcpy(&word, span->span_id, sizeof word);
+    memcpy(&word, span_id, sizeof word);
     return word;
 }
 
@@ -115,11 +111,45 @@ static int id_compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Adds the finished spans and notes their ids, sorted, in ids[0..*count). */
-static bool add_finished(struct build *build, const struct spans_part *part, ScopeSpans *scope,
-                         uint64_t *ids, size_t *count)
+void span_ids_add(struct span_ids *ids, const uint8_t *span_id)
 {
-    *count = 0;
+    ids->words[ids->count++] = id_word(span_id);
+}
+
+void span_ids_sort(struct span_ids *ids)
+{
+    qsort(ids->words, ids->count, sizeof ids->words[0], id_compare);
+}
+
+bool span_is_active(const struct span *span, const struct span_ids *ids)
+{
+    const uint64_t id = id_word(span->span_id);
+    return has_ids(span) &&
+           bsearch(&id, ids->words, ids->count, sizeof ids->words[0], id_compare) == NULL;
+}
+
+/* ---- the document -------------------------------------------------------------------------------
+ */
+
+/* Spans in the making; the list has room for all. */
+struct span_list {
+    Span **items;
+    size_t count;
+};
+
+static bool add_span(struct build *build, const struct span *span, bool active, uint64_t end_ns,
+                     struct span_list *list)
+{
+    Span *out = build_span(build, span, active, end_ns);
+    if (out != NULL) {
+        list->items[list->count++] = out;
+    }
+    return out != NULL;
+}
+
+static bool add_finished(struct build *build, const struct spans_part *part, struct span_list *list,
+                         struct span_ids *ids)
+{
     for (size_t i = 0; i < part->finished_count; i++) {
         struct span span;
         if (!record_decode_span(build->arena, &part->finished[i], &span)) {
@@ -130,71 +160,63 @@ static bool add_finished(struct build *build, const struct spans_part *part, Sco
             continue;
         }
         if (has_ids(&span)) {
-            ids[(*count)++] = id_word(&span);
-            if (!add_span(build, &span, false, span.end_unix_ns, scope)) {
+            span_ids_add(ids, span.span_id);
+            if (!add_span(build, &span, false, span.end_unix_ns, list)) {
                 return false;
             }
         }
     }
-    qsort(ids, *count, sizeof *ids, id_compare);
+    span_ids_sort(ids);
     return true;
 }
 
-/* Adds every span of the part that has ids to scope->spans, which has room for all. A span enters
- * the ring before it leaves its slot, and may do either between the reading of the slots and the
- * drain of the rings: found in both, it has finished. */
-static bool add_spans(struct build *build, const struct spans_part *part, ScopeSpans *scope)
+static bool add_spans(struct build *build, const struct spans_part *part, struct span_list *list)
 {
-    size_t count;
-    uint64_t *ids = build_array(build, part->finished_count, sizeof *ids);
-    if (ids == NULL || !add_finished(build, part, scope, ids, &count)) {
+    struct span_ids ids = {build_array(build, part->finished_count, sizeof ids.words[0]), 0};
+    if (ids.words == NULL || !add_finished(build, part, list, &ids)) {
         return false;
     }
     for (size_t i = 0; i < part->active_count; i++) {
         const struct span *span = &part->active[i];
-        const uint64_t id = id_word(span);
-        if (has_ids(span) && bsearch(&id, ids, count, sizeof id, id_compare) == NULL &&
-            !add_span(build, span, true, part->active_unix_ns, scope)) {
+        if (span_is_active(span, &ids) &&
+            !add_span(build, span, true, part->active_unix_ns, list)) {
             return false;
         }
     }
     return true;
 }
 
-static ScopeSpans *build_scope_spans(struct build *build, const struct spans_part *part)
+ResourceSpans *build_resource_spans(struct build *build, const struct spans_part *part,
+                                    Span **spans, size_t count)
 {
-    ScopeSpans *out =
+    ResourceSpans *out =
+        build_message(build, &opentelemetry__proto__trace__v1__resource_spans__descriptor);
+    ScopeSpans *scope =
         build_message(build, &opentelemetry__proto__trace__v1__scope_spans__descriptor);
-    Span **spans = build_array(build, part->finished_count + part->active_count, sizeof spans[0]);
-    if (out == NULL || spans == NULL) {
+    ScopeSpans **scopes = build_array(build, 1, sizeof scopes[0]);
+    if (out == NULL || scope == NULL || scopes == NULL) {
         return NULL;
     }
-    out->spans = spans;
-    if (!add_spans(build, part, out) || out->n_spans == 0) {
-        return NULL;
-    }
-    out->scope = build_scope(build, MODEL_SCOPE_FORWARDER);
+    scope->scope = build_scope(build, MODEL_SCOPE_FORWARDER);
+    scope->n_spans = count;
+    scope->spans = spans;
+    scopes[0] = scope;
+    out->resource = build_resource(build, &part->resource);
+    out->n_scope_spans = 1;
+    out->scope_spans = scopes;
     return out;
 }
 
 /* NULL when the part has no content, or when the arena is full. */
 static ResourceSpans *build_part(struct build *build, const struct spans_part *part)
 {
-    ScopeSpans *scope = build_scope_spans(build, part);
-    if (scope == NULL) {
+    struct span_list list = {0};
+    list.items =
+        build_array(build, part->finished_count + part->active_count, sizeof list.items[0]);
+    if (list.items == NULL || !add_spans(build, part, &list) || list.count == 0) {
         return NULL;
     }
-    ResourceSpans *out =
-        build_message(build, &opentelemetry__proto__trace__v1__resource_spans__descriptor);
-    ScopeSpans **scopes = build_array(build, 1, sizeof scopes[0]);
-    if (out == NULL || scopes == NULL) {
-        return NULL;
-    }
-    scopes[0] = scope;
-    out->resource = build_resource(build, &part->resource);
-    out->n_scope_spans = 1;
-    out->scope_spans = scopes;
-    return out;
+    return build_resource_spans(build, part, list.items, list.count);
 }
 
 TraceRequest *model_spans(struct arena *arena, const struct spans_part *parts, size_t count,
