@@ -2,9 +2,9 @@
 /* From what is remembered to finished messages. */
 #include "documents.h"
 
-#include "json.h"
 #include "log.h"
 #include "process.h"
+#include "render.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -149,13 +149,6 @@ static size_t active_count(const struct life *life, const struct scope *scope, b
 
 /* ---- one document ---------------------------------------------------------------------------- */
 
-/* Encodes a tree into the buffer; false when there is none or it cannot be written. */
-static bool tree_encode(struct buffer *json, const void *tree, bool full)
-{
-    buffer_reset(json);
-    return !full && tree != NULL && json_encode_message(json, tree);
-}
-
 static bool rows_take(struct arena *arena, const struct row_queue *queue, const struct scope *scope,
                       uint64_t since, bool fresh, struct metrics_part *part)
 {
@@ -194,8 +187,7 @@ static bool metrics_build(struct documents *documents, const struct fleet *fleet
             !rows_take(arena, &self->rows, scope, span < scope->unix_ns ? scope->unix_ns - span : 0,
                        true, &parts[count++]);
     }
-    const MetricsRequest *tree = *full ? NULL : model_metrics(arena, parts, count, full);
-    return tree_encode(&documents->json, tree, *full);
+    return !*full && render_metrics(arena, &documents->json, parts, count, full);
 }
 
 static bool spans_build(struct documents *documents, const struct fleet *fleet,
@@ -222,8 +214,7 @@ static bool spans_build(struct documents *documents, const struct fleet *fleet,
         if (part->active_count > wanted)
             part->active_count = wanted;
     }
-    const TraceRequest *tree = *full ? NULL : model_spans(arena, parts, fleet->count, full);
-    return tree_encode(&documents->json, tree, *full);
+    return !*full && render_spans(arena, &documents->json, parts, fleet->count, full);
 }
 
 static bool logs_build(struct documents *documents, const struct fleet *fleet,
@@ -249,8 +240,7 @@ static bool logs_build(struct documents *documents, const struct fleet *fleet,
             part->lost_logs = now.logs - life->told.logs;
         }
     }
-    const LogsRequest *tree = *full ? NULL : model_logs(arena, parts, fleet->count, full);
-    return tree_encode(&documents->json, tree, *full);
+    return !*full && render_logs(arena, &documents->json, parts, fleet->count, full);
 }
 
 /* Builds one document into documents->json; *sent counts its records. */
@@ -259,6 +249,7 @@ static bool signal_build(struct documents *documents, const struct fleet *fleet,
                          const struct scope *scope, uint64_t *sent, bool *full)
 {
     arena_reset(documents->arena);
+    buffer_reset(&documents->json);
     *full = false;
     *sent = 0;
     switch (signal) {
@@ -503,8 +494,7 @@ struct message *documents_loss_notice(void *arg, uint64_t ticks, uint64_t spans,
         .lost_logs = log_records,
         .notice_unix_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec,
     };
-    const LogsRequest *tree = model_logs(arena, &part, 1, &full);
-    if (tree_encode(&json, tree, full))
+    if (render_logs(arena, &json, &part, 1, &full))
         message = message_new(json.data, json.length);
     buffer_free(&json);
     arena_free(&arena);

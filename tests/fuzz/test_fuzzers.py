@@ -25,7 +25,8 @@ BUILD = pathlib.Path(os.environ.get("FWDSCOPE_BUILD", ROOT / "build")) / "fuzzer
 LONG = os.environ.get("FWDSCOPE_LONG") == "1"
 
 # The modules that a fuzzer is about, and how much of each it must reach.
-JUDGED = {"region": ("shmlayout", "sidecar/snapshot", "sidecar/model", "sidecar/policy"),
+JUDGED = {"region": ("shmlayout", "sidecar/snapshot", "sidecar/model", "sidecar/render",
+                     "sidecar/policy"),
           "gate": ("sidecar/http",), "redact": ("forwarder-shim/redact",),
           "json": ("sidecar/json",)}
 LEAST_SHARE = 0.6
