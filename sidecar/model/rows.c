@@ -109,25 +109,43 @@ static enum sample_state state_of_value(uint8_t absent)
     return absent == 0 ? SAMPLE_GOOD : absent == 1 ? SAMPLE_UNSET : SAMPLE_STALE;
 }
 
+static struct series_node *put_instrument(struct series_table *table,
+                                          const struct instrument *instrument,
+                                          enum sample_state state, const uint64_t *words)
+{
+    const bool is_histogram = instrument->kind == INSTRUMENT_HISTOGRAM;
+    const struct sample sample = {
+        .series = {.kind = kind_of_instrument(instrument),
+                   .name = instrument->name,
+                   .unit = instrument->unit,
+                   .description = instrument->description,
+                   .attributes = instrument->attributes,
+                   .attribute_count = instrument->attribute_count,
+                   .bounds = is_histogram ? instrument->bounds : NULL,
+                   .bound_count = is_histogram ? instrument->bound_count : 0},
+        .owner = OWNER_INSTRUMENT,
+        .state = state,
+        .words = words,
+    };
+    return series_row_put(table, &sample);
+}
+
 static void put_instruments(struct series_table *table, const struct snapshot *snapshot)
 {
+    struct series_place *places = series_table_places(table, snapshot->instrument_count);
     for (size_t i = 0; i < snapshot->instrument_count; i++) {
         const struct instrument *instrument = &snapshot->instruments[i];
-        const bool is_histogram = instrument->kind == INSTRUMENT_HISTOGRAM;
-        const struct sample sample = {
-            .series = {.kind = kind_of_instrument(instrument),
-                       .name = instrument->name,
-                       .unit = instrument->unit,
-                       .description = instrument->description,
-                       .attributes = instrument->attributes,
-                       .attribute_count = instrument->attribute_count,
-                       .bounds = is_histogram ? instrument->bounds : NULL,
-                       .bound_count = is_histogram ? instrument->bound_count : 0},
-            .owner = OWNER_INSTRUMENT,
-            .state = state_of_value(snapshot->values_absent[i]),
-            .words = snapshot->values + instrument->value_index,
-        };
-        series_row_put(table, &sample);
+        const enum sample_state state = state_of_value(snapshot->values_absent[i]);
+        const uint64_t *words = snapshot->values + instrument->value_index;
+        struct series_place *place = places != NULL ? &places[i] : NULL;
+        if (place != NULL && place->node != NULL && place->name == instrument->name) {
+            series_row_put_again(table, place->node, state, words);
+            continue;
+        }
+        struct series_node *node = put_instrument(table, instrument, state, words);
+        if (place != NULL) {
+            *place = (struct series_place){.name = instrument->name, .node = node};
+        }
     }
 }
 

@@ -37,6 +37,8 @@ struct series_table {
     size_t state_capacity;
     bool out_of_memory;
     struct point_row *recycled; /* NULL, or the block of a row that nobody needs any more */
+    struct series_place *places; /* of instruments */
+    size_t place_count;
     struct series_companion *companion;
 };
 
@@ -102,6 +104,7 @@ void series_table_free(struct series_table **table)
         (*table)->companion->drop((*table)->companion->data);
     }
     free((*table)->companion);
+    free((*table)->places);
     free((*table)->states);
     free((*table)->words);
     free((*table)->metrics);
@@ -429,7 +432,22 @@ static size_t unique_attributes(const struct attribute *given, size_t count, str
     return kept;
 }
 
-void series_row_put(struct series_table *table, const struct sample *sample)
+void series_row_put_again(struct series_table *table, struct series_node *node,
+                          enum sample_state state, const uint64_t *words)
+{
+    if (node->row == table->row_number) {
+        return;
+    }
+    node->row = table->row_number;
+    table->states[node->index] = (uint8_t)state;
+    if (state == SAMPLE_GOOD) {
+        for (size_t i = 0; i < node->series.point_words; i++) {
+            table->words[node->series.point_index + i] = words[i];
+        }
+    }
+}
+
+struct series_node *series_row_put(struct series_table *table, const struct sample *sample)
 {
     struct attribute attributes[ATTRIBUTES_MAX];
     struct series series = sample->series;
@@ -441,16 +459,26 @@ void series_row_put(struct series_table *table, const struct sample *sample)
     if (node == NULL && sample->state == SAMPLE_GOOD) {
         node = table_add(table, sample, &series, hash);
     }
-    if (node == NULL || node->index == NOT_IN_TABLE || node->row == table->row_number ||
-        node->owner != sample->owner || !same_shape(&node->series, &series)) {
-        return;
+    if (node == NULL || node->index == NOT_IN_TABLE || node->owner != sample->owner ||
+        !same_shape(&node->series, &series)) {
+        return NULL;
     }
-    node->row = table->row_number;
-    table->states[node->index] = (uint8_t)sample->state;
-    if (sample->state == SAMPLE_GOOD) {
-        memcpy(table->words + node->series.point_index, sample->words,
-               node->series.point_words * sizeof table->words[0]);
+    series_row_put_again(table, node, sample->state, sample->words);
+    return node;
+}
+
+struct series_place *series_table_places(struct series_table *table, size_t count)
+{
+    if (count > table->place_count) {
+        struct series_place *moved = realloc(table->places, count * sizeof *moved);
+        if (moved == NULL) {
+            return NULL;
+        }
+        memset(moved + table->place_count, 0, (count - table->place_count) * sizeof *moved);
+        table->places = moved;
+        table->place_count = count;
     }
+    return table->places;
 }
 
 static enum point_state point_state_of(const struct series_table *table, size_t index,

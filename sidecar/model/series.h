@@ -29,6 +29,12 @@ struct sample {
     const uint64_t *words; /* good: 1, or 1 sum and bound_count + 1 buckets */
 };
 
+/* What describes an instrument never changes (snapshot.h), so its series is found once. */
+struct series_place {
+    const char *name; /* as a key: another pointer is another instrument */
+    struct series_node *node;
+};
+
 struct series_node {
     struct series series;
     enum series_owner owner;
@@ -50,7 +56,13 @@ const char *series_table_name(const struct series_table *table, size_t index);
 
 /* A row: begin, put every sample, end. Row_end returns NULL when memory is out. */
 void series_row_begin(struct series_table *table);
-void series_row_put(struct series_table *table, const struct sample *sample);
+/* Returns the series that took the sample, or NULL. */
+struct series_node *series_row_put(struct series_table *table, const struct sample *sample);
+/* Puts a sample of a series that took one of the same description before. */
+void series_row_put_again(struct series_table *table, struct series_node *node,
+                          enum sample_state state, const uint64_t *words);
+/* One place for each of `count` instruments of a region, zeroed at first; NULL when memory is out. */
+struct series_place *series_table_places(struct series_table *table, size_t count);
 struct point_row *series_row_end(struct series_table *table, uint64_t time_unix_ns,
                                  const struct point_row *previous);
 

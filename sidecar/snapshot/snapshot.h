@@ -90,6 +90,7 @@ enum instrument_kind {
     INSTRUMENT_GAUGE = 4,
     INSTRUMENT_HISTOGRAM = 5,
 };
+/* Said once: it and all that it points to stay as they are until region_close(). */
 struct instrument {
     enum instrument_kind kind;
     bool is_double; /* gauges: the value is an IEEE 754 double, else two's complement */

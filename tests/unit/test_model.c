@@ -383,7 +383,7 @@ static void a_region_that_invents_names_for_ever_is_bounded(void **state)
     enum { COUNT = 32768, TICKS = 6 };
     struct series_table *table = series_table_new("fw");
     struct instrument *instruments = calloc(COUNT, sizeof instruments[0]);
-    char(*names)[24] = calloc(COUNT, sizeof names[0]);
+    char(*names)[24] = calloc((size_t)COUNT * TICKS, sizeof names[0]);
     uint8_t *absent = calloc(COUNT, 1);
     const uint64_t value = 1;
     assert_true(table && instruments && names && absent);
@@ -396,9 +396,10 @@ static void a_region_that_invents_names_for_ever_is_bounded(void **state)
                                       .values_absent = absent};
     for (size_t t = 0; t < TICKS; t++) {
         for (size_t i = 0; i < COUNT; i++) {
-            (void)snprintf(names[i], sizeof names[i], "m%zu.%zu", t, i);
+            char *name = names[t * COUNT + i];
+            (void)snprintf(name, sizeof names[0], "m%zu.%zu", t, i);
             instruments[i] = (struct instrument){
-                .kind = INSTRUMENT_COUNTER, .name = names[i], .unit = "", .description = ""};
+                .kind = INSTRUMENT_COUNTER, .name = name, .unit = "", .description = ""};
         }
         struct point_row *row = series_table_row(table, &identity, &snapshot, &process, NULL);
         assert_non_null(row);
@@ -976,8 +977,10 @@ static void other_bounds_under_a_known_name_are_dropped(void **state)
 {
     struct fixture *f = *state;
     static const double first[] = {1}, second[] = {1, 2, 3, 4};
+    static const char same_name[] = "h"; /* of another instrument */
     struct instrument *histogram = add_histogram(f, first, 1);
     tick(f);
+    histogram->name = same_name;
     histogram->bounds = second;
     histogram->bound_count = 4;
     tick(f);
