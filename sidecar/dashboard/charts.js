@@ -21,7 +21,7 @@ function queueFill(lives) {
   const parts = new Map();
   for (const life of lives) {
     const capacities = new Map(seriesOf(life, "queue_capacity").map((series) =>
-      [JSON.stringify([...series.attributes]), series.points[series.points.length - 1]?.value]));
+      [JSON.stringify([...series.attributes]), Number(series.points[series.points.length - 1]?.value)]));
     for (const series of seriesOf(life, "queue_depth")) {
       const capacity = capacities.get(JSON.stringify([...series.attributes]));
       const component = String(series.attributes.get("component") ?? "queue");

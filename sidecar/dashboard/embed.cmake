@@ -6,7 +6,7 @@
 cmake_minimum_required(VERSION 3.25)
 
 # In the order of their imports: a module is put after all that it imports from.
-set(modules otlp format dom store lineage stream status work verdict flow ledger charts traces logs
+set(modules exact otlp format dom store lineage stream status work verdict flow ledger charts traces logs
             config previous cost main)
 set(gzip_bytes_max 153600)
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flow of each pipeline: inputs -> queue -> transform -> queue -> outputs, with totals, rates and
 // fill. The edge that holds it up is marked by colour and by words.
+import { isCount } from "./exact.js";
 import { formatBytes, formatCount, formatDuration, formatRate } from "./format.js";
 import { byId, fact, make, numberOf, replace } from "./dom.js";
 
@@ -14,7 +15,7 @@ export function blockedEdge(pipeline) {
   const { stage, reason } = pipeline.bottleneck ?? {};
   if (stage === "output") {
     const outputs = pipeline.outputs ?? [];
-    const fill = (output) => (output.queue ? output.queue.depth / (output.queue.capacity || 1) : -1);
+    const fill = (output) => (output.queue ? Number(output.queue.depth) / (Number(output.queue.capacity) || 1) : -1);
     const named = outputs.filter((output) => String(reason).startsWith(`output ${output.name}:`));
     const worst = [...(named.length ? named : outputs)].sort((a, b) => fill(b) - fill(a))[0];
     return { edge: "output", output: worst };
@@ -25,7 +26,7 @@ export function blockedEdge(pipeline) {
 
 function queueMeter(name, queue) {
   if (!queue) return null;
-  const full = queue.capacity > 0 ? Math.min(1, queue.depth / queue.capacity) : null;
+  const full = queue.capacity > 0 ? Math.min(1, Number(queue.depth) / Number(queue.capacity)) : null;
   const meter = make("span", { class: "meter", "aria-hidden": "true" }, make("span", { class: "fill" }));
   if (full !== null) meter.firstChild.style.width = `${(full * 100).toFixed(1)}%`;
   if (full !== null && full >= 0.8) meter.classList.add("high");
@@ -78,9 +79,9 @@ function batchFacts(pipeline) {
   const batches = pipeline.batches ?? {}, stages = pipeline.stage_seconds ?? {};
   const facts = BATCHES.filter(([key]) => batches[key] !== undefined).flatMap(([key, word]) =>
     fact(word, numberOf(`${pipeline.name}/batches/${key}`, batches[key], formatCount(batches[key]))));
-  if (typeof batches.batch_latency_avg_ns === "number")
+  if (isCount(batches.batch_latency_avg_ns))
     facts.push(...fact("mean latency", numberOf(`${pipeline.name}/batches/batch_latency_avg_ns`,
-      batches.batch_latency_avg_ns, formatDuration(batches.batch_latency_avg_ns / 1e6))));
+      batches.batch_latency_avg_ns, formatDuration(Number(batches.batch_latency_avg_ns) / 1e6))));
   if (pipeline.backpressure_stalls !== undefined)
     facts.push(...fact("stalls", numberOf(`${pipeline.name}/backpressure_stalls`,
       pipeline.backpressure_stalls, formatCount(pipeline.backpressure_stalls))));

@@ -6,6 +6,8 @@ export const NONE = "–";
 
 export function formatCount(value) {
   if (value === undefined || value === null || Number.isNaN(value)) return NONE;
+  if (typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER && Number.isFinite(value))
+    return `≈${value.toExponential(4).replace("+", "")}`; // it came as a double: its last digits are not known
   const [whole, fraction] = String(value).split(".");
   if (!/^-?\d+$/.test(whole)) return String(value);
   const grouped = /\d{5}/.test(whole) ? whole.replace(/\B(?=(\d{3})+$)/g, "\u202f") : whole;
@@ -21,9 +23,10 @@ export function formatRate(value) {
   return size === 0 ? "0" : size >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-export function formatBytes(value) {
-  if (value === undefined || value === null || !Number.isFinite(value)) return NONE;
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+export function formatBytes(count) {
+  let value = Number(count ?? NaN);
+  if (!Number.isFinite(value)) return NONE;
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
   let unit = 0;
   while (Math.abs(value) >= 1024 && unit < units.length - 1) {
     value /= 1024;
@@ -34,8 +37,9 @@ export function formatBytes(value) {
 }
 
 /* Digits that tell something, and none that do not. */
-export function formatDuration(ms) {
-  if (ms === undefined || ms === null || !Number.isFinite(ms)) return NONE;
+export function formatDuration(count) {
+  const ms = Number(count ?? NaN);
+  if (!Number.isFinite(ms)) return NONE;
   if (ms < 0.001) return ms === 0 ? "0\u202fs" : "<1\u202fµs";
   if (ms < 1) return Math.round(ms * 1000) + "\u202fµs";
   if (ms < 1000) return (ms < 10 ? ms.toFixed(1) : Math.round(ms)) + "\u202fms";

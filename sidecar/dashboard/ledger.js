@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loss ledger: read = delivered + queued + dropped + unknown, from the counters of the status.
 // What is not known is a column of its own, and is said.
+import { isCount, larger, minus, plus } from "./exact.js";
 import { formatCount, plural } from "./format.js";
 import { byId, make, numberOf, replace } from "./dom.js";
 
 /* Sums over what is there; undefined when nothing is. */
 function sum(values) {
-  const known = values.filter((value) => typeof value === "number");
-  return known.length === 0 ? undefined : known.reduce((a, b) => a + b, 0);
+  const known = values.filter(isCount);
+  return known.length === 0 ? undefined : known.reduce(plus);
 }
 
 /* The books of a pipeline; a part that the forwarder does not count is undefined. Pure. */
 export function ledgerOf(pipeline) {
   const inputs = pipeline.inputs ?? [], outputs = pipeline.outputs ?? [];
   const read = sum(inputs.map((input) => input.lines_total));
-  const taken = outputs.map((output) => output.lines_total).filter((lines) => typeof lines === "number");
-  const delivered = taken.length === 0 ? undefined : Math.max(...taken);
+  const taken = outputs.map((output) => output.lines_total).filter(isCount);
+  const delivered = taken.length === 0 ? undefined : taken.reduce(larger);
   const queued = sum([...inputs, ...outputs].map((component) => component.queue?.depth));
   const dropped = pipeline.batches?.dropped_batches_total;
   const unknown = read === undefined || delivered === undefined ? undefined
-    : read - delivered - (queued ?? 0) - (dropped ?? 0);
+    : [delivered, queued ?? 0, dropped ?? 0].reduce(minus, read);
   return { read, delivered, queued, dropped, unknown, notes: notesOf(pipeline, { read, delivered, queued, dropped, unknown }) };
 }
 
@@ -50,7 +51,7 @@ function share(books) {
   if (!(books.read > 0)) return bar;
   for (const key of ["delivered", "queued", "dropped", "unknown"]) {
     const part = make("span", { class: key });
-    part.style.flexGrow = String(Math.max(0, books[key] ?? 0) / books.read);
+    part.style.flexGrow = String(Math.max(0, Number(books[key] ?? 0)) / Number(books.read));
     bar.append(part);
   }
   return bar;
@@ -88,7 +89,7 @@ export function showLedger(forwarder) {
   replace(byId("losses"), ...lossRows(region));
   replace(byId("refused"), ...(region.refused ?? []).map((line) => make("li", null, line)));
   byId("refused-title").hidden = (region.refused ?? []).length === 0;
-  const lost = (region.lost?.spans ?? 0) + (region.lost?.logs ?? 0);
+  const lost = plus(region.lost?.spans ?? 0, region.lost?.logs ?? 0);
   if (lost > 0 && !lossSeen) byId("losses-fold").open = true; // once: then it is the reader's to fold
   lossSeen = lost > 0;
   replace(byId("losses-title"), lost === 0 ? "No telemetry was lost in the region"

@@ -2,15 +2,18 @@
 // The OTLP JSON reader: a document of the stream -> flat records. Pure. Whatever is missing, unknown
 // or of the wrong type is left out; nothing here throws on any JSON value.
 
+import { countOf } from "./exact.js";
+
 const list = (value) => (Array.isArray(value) ? value : []);
 const object = (value) =>
   (value !== null && typeof value === "object" && !Array.isArray(value) ? value : {});
 const text = (value) => (typeof value === "string" ? value : "");
 
-/* An int64 is a decimal string; a number is taken too. Undefined when it is neither. */
+/* An int64 is a decimal string; a number is taken too. A BigInt beyond 2^53, undefined when it is
+ * neither. */
 export function readInteger(value) {
   if (typeof value === "number") return Number.isFinite(value) ? value : undefined;
-  return typeof value === "string" && /^-?\d{1,20}$/.test(value) ? Number(value) : undefined;
+  return typeof value === "string" ? countOf(value) : undefined;
 }
 
 /* Nanoseconds since 1970 (a string) as milliseconds with a fraction; 0 when absent. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What was left of a life that is over: how it ended, its last counters, what was in flight, its
 // last lines. Of the life before this one, or of this one if nobody came after it.
+import { isCount } from "./exact.js";
 import { lifeIs } from "./lineage.js";
 import { formatClock, formatCount, formatDate, formatDuration } from "./format.js";
 import { byId, fact, make, numberOf, replace, setData, setText } from "./dom.js";
@@ -43,7 +44,7 @@ function componentRows(pipelines) {
     for (const [component, counters] of components) {
       for (const [key, value] of [...Object.entries(counters),
         ...Object.entries(counters.queue ?? {}).map(([part, depth]) => [`queue.${part}`, depth])]) {
-        if (typeof value === "number")
+        if (isCount(value))
           rows.push(counterRow(`previous/${pipeline.name}/${component}/${key}`, `${pipeline.name} / ${component} / ${key}`, value));
       }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // /admin/v1/status and /admin/v1/config: asked for, made uniform, and compared with the readings
 // before. The polling is the only part that is not pure.
+import { isCount, minus, parseExact } from "./exact.js";
 
 export const POLL_MS = 2000;
 const POLL_MIN_MS = 250; // a sidecar that samples faster is asked no faster
@@ -32,11 +33,11 @@ export function* countersOf(pipeline) {
   for (const [role, components] of groups) {
     for (const component of array(components)) {
       for (const [key, value] of Object.entries(component))
-        if (typeof value === "number") yield [`${role} ${pipeline.name}/${component.name}/${key}`, value];
+        if (isCount(value)) yield [`${role} ${pipeline.name}/${component.name}/${key}`, value];
     }
   }
   for (const [key, value] of Object.entries(pipeline.transform ?? {}))
-    if (typeof value === "number") yield [`transform ${pipeline.name}/${key}`, value];
+    if (isCount(value)) yield [`transform ${pipeline.name}/${key}`, value];
 }
 
 /* Rates over the last readings of a life. A new life, or a total that fell, starts over. */
@@ -70,7 +71,7 @@ export class RateBook {
     const readings = this.readings.get(instance) ?? [];
     if (readings.length < 2) return undefined;
     const first = readings[0], last = readings[readings.length - 1];
-    const change = last.counters.get(name) - first.counters.get(name);
+    const change = Number(minus(last.counters.get(name), first.counters.get(name)));
     return last.t > first.t && change >= 0 ? change * 1000 / (last.t - first.t) : undefined;
   }
 }
@@ -96,7 +97,7 @@ export function pollStatus({ reading, trouble }) {
         trouble(`The sidecar answered ${answer.status} to /admin/v1/status.`);
         failures++;
       } else {
-        const status = await answer.json();
+        const status = parseExact(await answer.text());
         failures = 0;
         interval = status.sampler?.interval_ms;
         reading(status);

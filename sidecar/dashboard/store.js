@@ -2,6 +2,7 @@
 // What the page remembers: per life of a forwarder a bounded history of points, finished spans, the
 // active ones, and log lines. Pure. A record that comes again, in a backlog after a new connection,
 // is known by what it is and left out.
+import { minus } from "./exact.js";
 import { readDocument } from "./otlp.js";
 
 export const LIVES_MAX = 16; // the one that was silent for longest goes first
@@ -277,9 +278,9 @@ export function ratesOf(series) {
     const a = series.points[i - 1], b = series.points[i];
     if (b.value === undefined) continue;
     if (series.delta) {
-      if (a !== undefined) rates.push([b.t, b.value * 1000 / (b.t - a.t)]);
+      if (a !== undefined) rates.push([b.t, Number(b.value) * 1000 / (b.t - a.t)]);
     } else if (a !== undefined && a.value !== undefined && continues(a, b)) {
-      rates.push([b.t, (b.value - a.value) * 1000 / (b.t - a.t)]);
+      rates.push([b.t, Number(minus(b.value, a.value)) * 1000 / (b.t - a.t)]);
     } else {
       rates.push([b.t, null]);
     }
@@ -288,14 +289,14 @@ export function ratesOf(series) {
 }
 
 export const valuesOf = (series) => series.points.filter((point) => point.value !== undefined)
-  .map((point) => [point.t, point.value]);
+  .map((point) => [point.t, Number(point.value)]);
 
 /* The mean of what a histogram counted between two points. */
 export function meansOf(series) {
   const means = [];
   for (let i = 1; i < series.points.length; i++) {
     const a = series.points[i - 1], b = series.points[i];
-    const count = b.count - a.count, sum = b.sum - a.sum;
+    const count = Number(minus(b.count, a.count)), sum = b.sum - a.sum;
     if (!continues(a, b)) means.push([b.t, null]);
     else if (count > 0 && Number.isFinite(sum)) means.push([b.t, sum / count]);
   }

@@ -108,6 +108,28 @@ class Numbers(PageCase):
             self.assertIn(sidecar.get(path).status, (200, 403), url)
         self.assertEqual(self.count(".source button.copy"), self.count(".source > code"))
 
+    def test_the_last_digit(self):
+        """Counters beyond 2^53, where a browser's own numbers end, to the last digit."""
+        patient = self.patient()
+        patient.pipeline()
+        patient.do("progress", "in", 2**64 - 1, 2**53 + 1)
+        patient.do("progress", "out", 2**63 - 1, 2**53 + 3)
+        patient.do("add", "out", 2, 2**53 + 5)
+        self.open(self.sidecar())
+        self.await_verdict("well")
+        self.assert_equals_dump(patient.path)
+        flow, ledger = self.numbers("flow"), self.numbers("ledger")
+        self.assertEqual([flow[f"main/{name}"] for name in (
+            "in/lines_total", "in/bytes_total", "out/lines_total", "out/errors")],
+            [2**64 - 1, 2**53 + 1, 2**63 - 1, 2**53 + 5])
+        self.assertEqual(ledger["main/ledger/unknown"], 2**63)
+        # What a person reads, too, where it is no rounded size.
+        for panel, name, value in (("flow", "main/in/lines_total", 2**64 - 1),
+                                   ("flow", "main/out/errors", 2**53 + 5),
+                                   ("ledger", "main/ledger/delivered", 2**63 - 1)):
+            self.assertEqual(re.sub(r"\D", "", self.text(
+                f"#panel-{panel} [data-name='{name}']")), str(value))
+
     def test_absent_is_not_zero(self):
         """A counter that the forwarder does not have shows no number."""
         patient = self.patient()
