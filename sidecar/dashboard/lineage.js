@@ -16,11 +16,13 @@ export function lifeIs(life, side) {
   return life.resource.instance !== "" && life.resource.instance === side.region?.uuid;
 }
 
+/* Whether a life ended; one of an unknown state may well go on. */
+export const isOver = (side) => side?.writer?.state === "crashed" || side?.writer?.state === "exited";
+
 export class Lineage {
   constructor() {
     this.owners = new Map(); // key of a life -> instance
     this.ends = new Map(); // start -> {state, signal}
-    this.over = new Map(); // key of a life that ended -> true
     this.pipelines = new Map(); // start -> the pipelines of the last status of that life
   }
 
@@ -29,13 +31,11 @@ export class Lineage {
     for (const forwarder of forwarders) {
       for (const side of [forwarder, forwarder.previous]) {
         if (!side) continue;
+        for (const life of all)
+          if (lifeIs(life, side)) put(this.owners, life.key, forwarder.instance, LIVES_REMEMBERED_MAX);
         const { state, signal, signal_name: name, started_unix_ns: started } = side.writer ?? {};
-        const over = state === "crashed" || state === "exited";
-        for (const life of all.filter((one) => lifeIs(one, side))) {
-          put(this.owners, life.key, forwarder.instance, LIVES_REMEMBERED_MAX);
-          if (over) put(this.over, life.key, true, LIVES_REMEMBERED_MAX);
-        }
-        if (over) put(this.ends, started, { state, signal: name ?? signal }, ENDS_MAX);
+        if (isOver(side))
+          put(this.ends, started, { state, signal: name ?? signal }, ENDS_MAX);
         else this.ends.delete(started);
       }
       if (forwarder.pipelines.length > 0)

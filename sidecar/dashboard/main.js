@@ -2,7 +2,7 @@
 // The wiring: readings and messages come in, are remembered, and the panels that show them are asked
 // to draw.
 import { CAPS, Store } from "./store.js";
-import { Lineage } from "./lineage.js";
+import { Lineage, isOver, lifeIs } from "./lineage.js";
 import { openStream } from "./stream.js";
 import { RateBook, fetchConfig, forwardersOf, pollStatus } from "./status.js";
 import { Meter, Painter, runSliced } from "./work.js";
@@ -51,7 +51,11 @@ const DRAW = {
   },
   flow: () => showFlow(chosen(), rates),
   ledger: () => showLedger(chosen()),
-  traces: () => showTraces(livesShown(), lineage.over, Number(byId("trace-span").value) * 1000, nowThere()),
+  traces() {
+    const lives = livesShown();
+    const living = isOver(chosen()) ? undefined : lives.find((life) => lifeIs(life, chosen()));
+    showTraces(lives, living, Number(byId("trace-span").value) * 1000, nowThere());
+  },
   logs: () => showLogs(livesShown(), logFilter()),
   previous: () => showPrevious(chosen(), livesShown(), lineage),
   cost: () => showCost(status, chosen(), store.sidecar, globalThis.fwdscope),

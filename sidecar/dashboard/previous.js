@@ -2,12 +2,12 @@
 // What was left of a life that is over: how it ended, its last counters, what was in flight, its
 // last lines. Of the life before this one, or of this one if nobody came after it.
 import { isCount } from "./exact.js";
-import { lifeIs } from "./lineage.js";
+import { isOver, lifeIs } from "./lineage.js";
+import { printValue } from "./otlp.js";
 import { formatClock, formatCount, formatDate, formatDuration } from "./format.js";
 import { byId, fact, make, numberOf, replace, setData, setText } from "./dom.js";
 
 const LINES_MAX = 30, IN_FLIGHT_MAX = 100;
-const isOver = (side) => side?.writer?.state === "crashed" || side?.writer?.state === "exited";
 
 /* The life to tell of: {side, which}; null when there is none. Pure. */
 export function pastLife(forwarder) {
@@ -52,17 +52,36 @@ function componentRows(pipelines) {
   return rows;
 }
 
-/* What a life left; where the one after it speaks under the same key, that is kept apart. Pure. */
-export function leftBy(life, { side, which }, forwarder) {
+/* What the past life died with; where the one after it speaks under the same key, that is kept apart.
+ * Pure. */
+export function leftBy(life, { which }, forwarder) {
   if (!life) return [];
   return [...(which === "previous" && lifeIs(life, forwarder) ? life.left : life.active).values()];
 }
 
-function inFlight(spans) {
-  return spans.slice(0, IN_FLIGHT_MAX).map((span) => make("li", { class: "inflight", "data-span": span.id },
-    make("bdi", null, span.name), ` begun ${formatClock(span.start, true)}, ` +
-    `${formatDuration(span.ms)} before the last reading` +
-    (span.attributes.get("stage") === undefined ? "" : `, in stage ${span.attributes.get("stage")}`)));
+/* Spans that were in flight, oldest first: {span, words}. Of each it is known when it began, and how
+ * old it was when it was last read; when it would have ended nobody knows. Pure. */
+export function inFlightOf(spans) {
+  return [...spans].sort((a, b) => a.start - b.start).map((span) => {
+    const { attributes } = span, rows = attributes.get("input_rows") ?? attributes.get("rows");
+    const stage = attributes.get("stage"), worker = attributes.get("worker_id");
+    return { span, words: [stage === undefined ? "" : `in stage ${printValue(stage)}`,
+      rows === undefined ? "" : `${formatCount(rows)} rows`,
+      worker === undefined ? "" : `worker ${printValue(worker)}`,
+      `begun ${formatClock(span.start, true)}, ${formatDuration(span.ms)} old at the last reading`]
+      .filter(Boolean).join(", ") };
+  });
+}
+
+function inFlightItems(life, spans) {
+  const flying = inFlightOf(spans), rest = flying.length - IN_FLIGHT_MAX;
+  const items = flying.slice(0, IN_FLIGHT_MAX).map(({ span, words }) =>
+    make("li", { class: "inflight", "data-span": span.id },
+      make("b", null, make("bdi", null, span.name || "span")), ` ${words}`));
+  if (rest > 0) items.push(make("li", { class: "note" }, `and ${formatCount(rest)} more`));
+  return items.length > 0 ? items
+    : [make("li", { class: "note" }, life ? "Nothing: no span was under way at its last reading."
+      : "Not known: the stream has told nothing of that life.")];
 }
 
 function lastLines(life, from, to) {
@@ -101,9 +120,7 @@ export function showPrevious(forwarder, lives, lineage) {
     ...streamed.map(([pipeline, name, value]) =>
       counterRow(`previous/${pipeline}/${name}`, pipeline ? `${pipeline} / ${name}` : name, value)));
   byId("previous-counters-none").hidden = byId("previous-counters").childElementCount > 0;
-  const flying = inFlight(leftBy(life, past, forwarder));
-  replace(byId("previous-inflight"), ...(flying.length ? flying
-    : [make("li", { class: "note" }, "No span under way is known of its last reading.")]));
+  replace(byId("previous-inflight"), ...inFlightItems(life, leftBy(life, past, forwarder)));
   const lines = lastLines(life, started, nextStart);
   replace(byId("previous-lines"), ...(lines.length ? lines
     : [make("li", { class: "note" }, "None of its log lines is held.")]));

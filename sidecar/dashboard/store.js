@@ -157,7 +157,8 @@ export class Store {
     life.lastTime = Math.max(life.lastTime, point.t);
   }
 
-  /* A document that tells of active spans of a life tells of all of them. */
+  /* A document that tells of active spans of a life tells of all of them. Those of a life that is
+   * over come once, with the backlog: nobody will end them, they are what was in flight. */
   takeSpan(life, span, active) {
     if (life.spanIds.has(span.id)) {
       if (!span.active) this.duplicates++;

@@ -58,7 +58,20 @@ export function lanesOf(spans, from, barsMax = BARS_MAX) {
 
 const endOf = (span) => span.start + span.ms;
 
+const cutOff = (span) => ({ ...span, active: false, cut: true });
+
+/* What is drawn of these lives since `from`. Only the one that lives has live bars: what another
+ * died with is cut off where it was last read. Pure. */
+export function spansToDraw(lives, living, from) {
+  return lives.flatMap((life) => {
+    const active = [...life.active.values()];
+    return [...recent(life.spans, from), ...(life === living ? active : active.map(cutOff)),
+      ...[...life.left.values()].map(cutOff)];
+  });
+}
+
 export function stageOf(span) {
+  if (span.cut) return `cut off in stage ${span.attributes.get("stage") ?? "unknown"}`;
   return span.active ? String(span.attributes.get("stage") ?? "under way") : "finished";
 }
 
@@ -86,7 +99,7 @@ function place(element, span, base) {
 function makeBar(bar) {
   const { span } = bar;
   const element = make("div", { role: "button", tabindex: "-1", "data-span": span.id,
-    class: "bar" + (span.active ? " live" : "") + (span.failed ? " failed" : ""),
+    class: "bar" + (span.active ? " live" : "") + (span.cut ? " cut" : "") + (span.failed ? " failed" : ""),
     "data-stage": span.active ? stageOf(span) : null, "aria-label": describeBar(bar) });
   place(element, span, origin);
   for (const child of bar.children) {
@@ -140,15 +153,7 @@ function laneElement(name) {
   return lane;
 }
 
-/* What is drawn of lives, the newest last. What an earlier one left in flight when it ended is not
- * under way: the panel of the previous life tells of it. Pure. */
-export function spansOf(lives, over, from) {
-  const newest = lives[lives.length - 1];
-  return lives.flatMap((life) => [...recent(life.spans, from),
-    ...life === newest || !over.has(life.key) ? life.active.values() : []]);
-}
-
-export function showTraces(lives, over, windowMs, now) {
+export function showTraces(lives, living, windowMs, now) {
   const root = byId("lanes");
   const width = Math.max(120, root.clientWidth - (root.clientWidth < 600 ? 0 : LANE_NAME_PX));
   if (Math.abs(scale - width / windowMs) > 1e-9 || now - origin > 3600000) {
@@ -157,7 +162,8 @@ export function showTraces(lives, over, windowMs, now) {
     bars = new Map();
   }
   const from = now - windowMs;
-  const { lanes, hidden, lanesHidden } = lanesOf(spansOf(lives, over, from), from);
+  const spans = spansToDraw(lives, living, from);
+  const { lanes, hidden, lanesHidden } = lanesOf(spans, from);
   const fresh = new Map();
   const held = new Map([...root.children].map((lane) => [lane.dataset.lane, lane]));
   sync(root, lanes.map((lane) => {
@@ -175,9 +181,10 @@ export function showTraces(lives, over, windowMs, now) {
     return element;
   }));
   bars = fresh;
-  const live = lives.length ? lives[lives.length - 1].active.size : 0;
+  const live = living?.active.size ?? 0, cut = spans.filter((span) => span.cut && endOf(span) >= from).length;
   setText(byId("trace-summary"), lanes.length === 0 ? "No batch in this time."
     : `${plural(fresh.size, "batch", "batches")} in ${formatDuration(windowMs)}, ${plural(live, "span")} under way` +
+      (cut ? `, ${formatCount(cut)} cut off by its end` : "") +
       (hidden ? `; ${formatCount(hidden)} more not drawn` : "") +
       (lanesHidden ? `; ${formatCount(lanesHidden)} lanes not drawn` : ""));
   setText(byId("lanes-from"), formatClock(from));

@@ -99,6 +99,9 @@ class Crash(PageCase):
         self.assertEqual(self.count("#panel-previous .inflight"), 1)
         self.assertIn("output", self.text("#panel-previous .inflight"))
         self.assertIn("the last words", self.text("#panel-previous"))
+        # It is cut off, not live: nobody works on it any more.
+        wait_until(lambda: self.count(".lane .bar.cut") == 1, what="the bar of what it died with")
+        self.assertEqual(self.count(".lane .bar.live"), 0)
 
     def test_killed_restarted_previous_life(self):
         patient = self.patient()

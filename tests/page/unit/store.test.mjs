@@ -6,7 +6,7 @@ import * as store from "../../../sidecar/dashboard/store.js";
 import { Lineage, periodsOf } from "../../../sidecar/dashboard/lineage.js";
 import { CHARTS, axisTop, chartData } from "../../../sidecar/dashboard/charts.js";
 import { leftBy, pastLife } from "../../../sidecar/dashboard/previous.js";
-import { spansOf } from "../../../sidecar/dashboard/traces.js";
+import { spansToDraw } from "../../../sidecar/dashboard/traces.js";
 import { START, gauge, integer, line, logs, metrics, nanos, point, span, spans, sum, take,
   text } from "./build.mjs";
 
@@ -64,17 +64,19 @@ function killedAndBack(who, next, seen) {
     region: {}, pipelines: [], previous: { writer: { state: "crashed", started_unix_ns: nanos(START) } } };
   const lineage = new Lineage();
   lineage.learn(held.lives.values(), [forwarder]);
-  return { forwarder, lineage, lives: lineage.livesOf(held.lives.values(), forwarder) };
+  return { forwarder, lives: lineage.livesOf(held.lives.values(), forwarder) };
 }
 
 test("what a life left in flight is its own, never under way in the next, even under the same key", () => {
   for (const next of [{ pid: 8, instance: "two" }, {}]) {
     for (const seen of [false, true]) {
-      const { forwarder, lineage, lives } = killedAndBack({}, next, seen);
+      const { forwarder, lives } = killedAndBack({}, next, seen);
       const past = pastLife(forwarder), life = lives[0];
       assert.equal(lives.length, next.pid ? 2 : 1);
       assert.deepEqual(leftBy(life, past, forwarder).map(({ id }) => id), ["01"]);
-      assert.deepEqual(spansOf(lives, lineage.over, START).map(({ id }) => id), ["02"]);
+      const drawn = spansToDraw(lives, lives.at(-1), START);
+      assert.deepEqual(drawn.filter(({ active }) => active).map(({ id }) => id), ["02"]);
+      assert.deepEqual(drawn.filter(({ cut }) => cut).map(({ id }) => id), ["01"]);
     }
   }
 });
