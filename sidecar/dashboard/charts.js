@@ -109,11 +109,10 @@ export function chartData(chart, lives, from, to, ends) {
     .map((period) => period.to);
   const sorted = [...rows.values()].sort((a, b) => a[0] - b[0]);
   const values = sorted.flatMap((row) => row.slice(1)).filter((value) => value !== null);
-  let last = null;
-  for (const row of sorted) if (row.slice(1).some((value) => value !== null)) last = row;
+  const told = sorted.filter((row) => row.slice(1).some((value) => value !== null));
   return { labels: parts.map(([label]) => label), rows: sorted, gaps, markers, points: values.length,
     max: values.reduce((a, b) => Math.max(a, b), -Infinity),
-    min: values.reduce((a, b) => Math.min(a, b), Infinity), last };
+    min: values.reduce((a, b) => Math.min(a, b), Infinity), first: told[0] ?? null, last: told.at(-1) ?? null };
 }
 
 /* The top of the axis: 1, 2 or 5 times a power of ten at or above what is drawn. Pure. */
@@ -273,6 +272,8 @@ export function showChart(chart, lives, from, to, ends) {
   setData(entry.figure, "markers", data.markers.length);
   setData(entry.figure, "points", data.points);
   setData(entry.figure, "max", data.points ? data.max : "");
+  setData(entry.figure, "from", data.first?.[0] ?? "");
+  setData(entry.figure, "to", data.last?.[0] ?? "");
   setData(entry.figure, "last", data.last ? data.last.slice(1).filter((value) => value !== null).join(" ") : "");
   describe(chart, entry);
   entry.figure.classList.toggle("blank", data.points === 0);

@@ -122,7 +122,9 @@ class Browser:
 
 
 class PageCase(harness.Case):
-    """A test with a browser, the same one for all tests of a class."""
+    """A test with a browser, the same one for all tests of a file."""
+
+    browser = None
 
     # What a test that takes the sidecar away may read on the console: the network's own words.
     network_may_fail = False
@@ -130,8 +132,9 @@ class PageCase(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.browser = Browser()
-        cls.addClassCleanup(cls.browser.close)
+        if PageCase.browser is None:
+            PageCase.browser = Browser()
+            unittest.addModuleCleanup(PageCase.browser.close)
 
     def setUp(self):
         super().setUp()
@@ -208,13 +211,15 @@ class PageCase(harness.Case):
         return result
 
     def charts(self):
-        """By name: gaps, markers, points, and the largest value that is drawn."""
+        """By name: gaps, markers, points, the largest value that is drawn, and the times in ms of
+        the first and the last one."""
         return {name: {key: float(value) if value not in (None, "") else None
-                       for key, value in zip(("gaps", "markers", "points", "max"), values)}
+                       for key, value in zip(("gaps", "markers", "points", "max", "from", "to"),
+                                             values)}
                 for name, *values in self.js(
                     "return [...document.querySelectorAll('figure.chart')].map((e) => ["
                     "e.dataset.chart, e.dataset.gaps, e.dataset.markers, e.dataset.points,"
-                    "e.dataset.max])")}
+                    "e.dataset.max, e.dataset.from, e.dataset.to])")}
 
     def log_lines(self):
         """The bodies of the rows, as they stand."""
@@ -225,6 +230,13 @@ class PageCase(harness.Case):
         """The sum over the rows that tell of a loss."""
         return self.js("return [...document.querySelectorAll('#logs .loss')].reduce("
                        "(sum, e) => sum + Number(e.dataset.lost), 0)")
+
+    def first_times(self):
+        """When the page first painted, had a verdict and had data: ms since it was asked for."""
+        times = ("const at = [performance.getEntriesByName('first-contentful-paint')[0]?.startTime,"
+                 "watch.firstVerdict, watch.firstPoints];"
+                 "return at.every((one) => one > 0) && at")
+        return wait_until(lambda: self.js(times), what="paint, verdict and data")
 
     def held(self):
         """The page's own counters."""

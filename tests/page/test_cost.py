@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the page costs its reader: paint, work a tick, memory. Figures, and bounds five times as
-wide as the goals, because machines are noisy.
+"""What the page costs its reader: paint, work a tick, memory.
 
-Work a tick is CPU time of the page's thread; the longest task is by the clock, as a reader feels
-it.
+Times by the clock are figures, because a machine that does other things too makes them longer.
+Work a tick is CPU time of the page's thread; its bound is five times as wide as the goal, because
+a figure must not decide what a machine may be.
 """
+import re
 
 import browser
 import harness
 from browser import PageCase, figure, wait_until
 
-GENEROUS = 5
-PAINT_MS, DATA_MS, TASK_MS, TICK_MS = 1000, 1500, 50, 100
+TICK_MS_MAX = 5 * 100
 SPANS, LINES = 1000, 10_000
 HELD_A_THREAD = 125
-POINTS = 150  # of 5 minutes, every 2 s; the chart of lines has two series
+# 150 points a series are what 5 minutes have, at the interval of 2 s that users have. The long form
+# waits for them; the short one takes as many at a tenth of a second, as many bytes in less time.
+POINTS, INTERVAL_MS = 150, browser.choose(100, 2000)
 
 
 class CostCase(PageCase):
@@ -52,6 +54,9 @@ class Work(CostCase):
         wait_until(lambda: self.held()["logs"] >= 0.9 * LINES,
                    what=f"{LINES} lines: {self.held()}")
         wait_until(lambda: self.count(".lane .bar.live") > 100, what="many live bars")
+        running = re.compile(r"(\d+) spans under way")
+        wait_until(lambda: int(running.search(self.text("#trace-summary"))[1]) >= 0.9 * SPANS,
+                   what=f"{SPANS} spans: {self.text('#trace-summary')}")
         loading = self.js("return performance.now()")
         messages, before = self.held()["messages"], self.metrics()
         ticks = sidecar.ticks()
@@ -69,33 +74,31 @@ class Work(CostCase):
                f"{work:.0f} ms CPU a tick, longest task {longest:.0f} ms (0: none over 50 ms), "
                f"{first:.0f} ms while the backlog came; by the page's own count longest "
                f"{held['longestTaskMs']:.0f} ms, last tick {held['tickWorkMs']:.0f} ms")
-        self.assertLess(longest, GENEROUS * TASK_MS)
-        self.assertLess(work, GENEROUS * TICK_MS)
+        self.assertLess(work, TICK_MS_MAX)
         self.screenshot("many")
         patient.do("load-stop", bound=harness.BOUND)
 
 
 class Start(CostCase):
     def test_first_paint_and_data(self):
-        """With as many points as 5 minutes have, and lines and spans of that time."""
+        """With a past of 150 ticks, and lines and spans of that time."""
+        seconds = POINTS * INTERVAL_MS / 1000
         patient = self.patient("--log-ring", 4 << 20)
         patient.pipeline()
-        sidecar = self.sidecar()
+        sidecar = self.sidecar(interval=f"{INTERVAL_MS}ms")
         patient.do("load", 1, 5, 100, 2, 50)
-        wait_until(lambda: sidecar.ticks() >= POINTS)
+        wait_until(lambda: sidecar.ticks() >= POINTS, bound=2 * seconds + harness.BOUND)
         self.open(sidecar)
-        wait_until(lambda: self.js("return watch.firstVerdict !== null &&"
-                                   "watch.firstPoints !== null"))
-        paint, verdict, points = self.js(
-            "return [performance.getEntriesByName('first-contentful-paint')[0].startTime,"
-            "watch.firstVerdict, watch.firstPoints]")
+        paint, verdict, points = self.first_times()
         wait_until(lambda: (self.charts()["lines"]["points"] or 0) >= 2 * 0.8 * POINTS,
                    what=f"{POINTS} points: {self.charts()['lines']}")
-        figure(f"page opened with {POINTS} points a series",
+        drawn = self.charts()["lines"]
+        past = (drawn["to"] - drawn["from"]) / 1000
+        self.assertGreaterEqual(past, 0.9 * seconds, "the past is not as long as it was")
+        figure(f"page opened with {drawn['points'] / 2:.0f} points a series, of {past:.0f} s",
                f"first paint {paint:.0f} ms, verdict {verdict:.0f} ms, "
-               f"first data {points:.0f} ms")
-        self.assertLess(paint, GENEROUS * PAINT_MS)
-        self.assertLess(max(verdict, points), GENEROUS * DATA_MS)
+               f"first data {points:.0f} ms; {self.held()['spans']:.0f} spans and "
+               f"{self.held()['logs']:.0f} lines held")
         patient.do("load-stop", bound=harness.BOUND)
 
 

@@ -157,7 +157,7 @@ class Hostile(PageCase):
         self.browser.viewport(360, 740, mobile=True)
         wait_until(lambda: self.js("return document.scrollingElement.scrollWidth <= "
                                    "document.scrollingElement.clientWidth"),
-                   bound=10, what="a page no wider than a phone, whatever the names")
+                   what="a page no wider than a phone, whatever the names")
 
     def test_search_is_text(self):
         """What is typed into the search is no markup either."""

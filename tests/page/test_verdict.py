@@ -8,8 +8,6 @@ import signal
 import browser
 from browser import PageCase, wait_until
 
-INTERVAL_S = 0.1
-
 
 class Verdict(PageCase):
     def test_waiting_then_well(self):
@@ -161,7 +159,7 @@ class Restart(PageCase):
         return self.charts()["lines"]["points"] or 0
 
     def test_no_spike(self):
-        huge = 10**9
+        huge = 10**13
         first = self.patient()
         first.pipeline()
         first.do("progress", "in", huge, huge)
@@ -189,8 +187,9 @@ class Restart(PageCase):
         for name in ("lines", "bytes", "batches"):
             self.assertEqual(after[name]["gaps"], before[name]["gaps"] + 1, name)
             self.assertGreaterEqual(after[name]["markers"], 1, name)
-            # All of it in one tick is the most that was ever true.
-            most = done * {"lines": 1, "bytes": 100, "batches": 6}[name] / INTERVAL_S
+            # All of it within a millisecond is more than was ever true, and far less than a spike.
+            most = 1000 * done * {"lines": 1, "bytes": 100, "batches": 6}[name]
+            self.assertLess(most, huge)
             self.assertLessEqual(after[name]["max"], most, name)
             self.assertGreater(after[name]["max"], 0, name)
         self.js("document.getElementById('panel-charts').scrollIntoView()")
