@@ -67,7 +67,7 @@ const fixed = (...parts) => (lives) => parts.map(([label, read]) => [label, read
 
 export const CHARTS = [
   { name: "lines", title: "Lines /s", format: formatRate,
-    read: fixed(["read", perSecond("input_lines")], ["delivered", perSecond("output_lines")]) },
+    read: fixed(["in", perSecond("input_lines")], ["out", perSecond("output_lines")]) },
   { name: "bytes", title: "Bytes /s", format: formatBytes, binary: true,
     read: fixed(["in", perSecond("input_bytes")], ["out", perSecond("output_bytes")]) },
   { name: "errors", title: "Errors /s", format: formatRate, bad: true,
@@ -117,7 +117,7 @@ export function chartData(chart, lives, from, to, ends) {
 
 /* The top of the axis: 1, 2 or 5 times a power of ten at or above what is drawn. Pure. */
 export function axisTop(max, binary) {
-  if (!(max > 0)) return 1;
+  if (!(max > 0)) return binary ? 1024 : 1;
   const base = binary ? 1024 ** Math.floor(Math.log(max) / Math.log(1024)) : 1;
   const power = 10 ** Math.floor(Math.log10(max / base));
   const step = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((one) => one * power * base >= max * 1.02) ?? 12;
@@ -203,7 +203,7 @@ function drawMarkers(entry, canvas, area, graph) {
     canvas.setLineDash([]);
     canvas.font = "10px system-ui, sans-serif";
     canvas.textAlign = x > area.x + area.w - 60 ? "right" : "left";
-    canvas.fillText("crashed", x + (canvas.textAlign === "right" ? -4 : 4), area.y + 10);
+    canvas.fillText("crashed", x + (canvas.textAlign === "right" ? -4 : 4), area.y + area.h / 4);
   }
 }
 
@@ -255,11 +255,12 @@ function makeGraph(chart, entry, now) {
 function describe(chart, entry) {
   const { data } = entry;
   showReadout(chart, entry, data.last);
-  const range = data.points === 0 ? "not published"
-    : `${chart.format(data.min)} to ${chart.format(data.max)}`;
+  const least = chart.format(data.min), most = chart.format(data.max);
+  const range = data.points === 0 ? "not published" : least === most ? `${most} throughout` : `${least} to ${most}`;
   const events = (data.gaps ? `, restarted ${data.gaps === 1 ? "once" : data.gaps + " times"}` : "") +
     (data.markers.length ? `, crashed at ${data.markers.map((t) => formatClock(t)).join(", ")}` : "");
-  setText(entry.range, range + events);
+  setText(entry.range, range + (data.markers.length ? " · crashed" : data.gaps ? " · restarted" : ""));
+  entry.range.title = range + events;
   entry.plot.setAttribute("aria-label",
     `${chart.title}: last ${entry.value.textContent.trim()}; ${range}${events}`);
 }

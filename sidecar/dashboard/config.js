@@ -4,8 +4,8 @@ import { byId, setData, setText } from "./dom.js";
 
 export function showConfig(config) {
   setData(byId("panel-config"), "state", config.on ? "on" : "off");
-  setText(byId("config-path"), config.on ? config.path || "no path given" : `Off: ${config.text}`);
+  setText(byId("config-path"), config.on ? config.path || "On, but it has published none." : `Off: ${config.text}`);
   const text = byId("config-text");
-  text.hidden = !config.on;
+  text.hidden = !config.path;
   if (config.on) setText(text, config.text);
 }

@@ -21,7 +21,7 @@ function sidecarCpu(sidecar) {
 
 const SAMPLER = [["interval_ms", "interval", formatDuration], ["ticks", "ticks", formatCount],
   ["last_tick_us", "last tick", (us) => formatDuration(us / 1000)], ["retries", "reads repeated", formatCount],
-  ["stale", "stale", formatCount], ["torn", "torn", formatCount],
+  ["stale", "shown from before", formatCount], ["torn", "torn, left out", formatCount],
   ["stream_clients", "stream clients", formatCount], ["ticks_skipped", "ticks skipped", formatCount]];
 
 export function showCost(status, forwarder, sidecar, page) {

@@ -2,12 +2,14 @@
 // The flow of each pipeline: inputs -> queue -> transform -> queue -> outputs, with totals, rates and
 // fill. The edge that holds it up is marked by colour and by words.
 import { isCount } from "./exact.js";
+import { isOver } from "./lineage.js";
 import { formatBytes, formatCount, formatDuration, formatRate } from "./format.js";
 import { byId, fact, make, numberOf, replace } from "./dom.js";
 
 const COUNTERS = [["lines_total", "lines", formatCount], ["bytes_total", "bytes", formatBytes],
   ["errors", "errors", formatCount], ["rotations", "rotations", formatCount],
   ["parse_errors", "parse errors", formatCount]];
+const STILL = new Set(["crashed", "exited", "stalled"]);
 const QUIET_AT_ZERO = new Set(["rotations", "parse_errors"]);
 
 /* Which edge a pipeline's bottleneck lies on: {edge, output?}; null: none. Pure. */
@@ -43,26 +45,30 @@ function edge(blocked, word, ...content) {
     blocked ? make("strong", { class: "held" }, word) : null, ...content);
 }
 
-function endpoint(role, pipeline, component, rate) {
+/* What a component says of itself; who stands still said it before. */
+function healthOf(component, still) {
+  return make("span", { class: "health" }, still ? `was ${component.health}` : component.health);
+}
+
+function endpoint(role, pipeline, component, { rate, still }) {
   const name = `${pipeline.name}/${component.name}`;
-  return make("article", { class: "node", "data-health": component.health },
+  return make("article", { class: "node", "data-health": still ? "past" : component.health },
     make("h4", null, make("span", { class: "role" }, role), " ", make("bdi", null, component.name)),
-    make("p", { class: "about" }, make("bdi", null, component.type || "–"), " · ",
-      make("span", { class: "health" }, component.health)),
+    make("p", { class: "about" }, make("bdi", null, component.type || "–"), " · ", healthOf(component, still)),
     make("p", { class: "rate" }, formatRate(rate(`${role} ${name}/lines_total`)), make("small", null, " lines/s")),
     make("dl", null, COUNTERS.flatMap(([key, word, format]) =>
       component[key] === undefined || (QUIET_AT_ZERO.has(key) && component[key] === 0) ? []
         : fact(word, numberOf(`${name}/${key}`, component[key], format(component[key]))))));
 }
 
-function transformNode(pipeline, transform, blocked, rate) {
+function transformNode(pipeline, transform, blocked, { rate, still }) {
   const name = `${pipeline.name}/transform`;
   const number = (key, word) => (transform[key] === undefined ? []
     : fact(word, numberOf(`${name}/${key}`, transform[key], formatCount(transform[key]))));
-  return make("article", { class: "node" + (blocked ? " blocking" : ""), "data-health": transform.health },
+  return make("article", { class: "node" + (blocked ? " blocking" : ""), "data-health": still ? "past" : transform.health },
     make("h4", null, make("span", { class: "role" }, "transform")),
     make("p", { class: "about" }, transform.sql ? make("bdi", null, transform.sql) : "none", " · ",
-      make("span", { class: "health" }, transform.health)),
+      healthOf(transform, still)),
     blocked ? make("strong", { class: "held" }, "held up here") : null,
     make("p", { class: "rate" }, formatRate(rate(`transform ${pipeline.name}/lines_in`)), make("small", null, " lines/s in")),
     make("dl", null, number("lines_in", "in"), number("lines_out", "out"), number("errors", "errors"),
@@ -71,7 +77,7 @@ function transformNode(pipeline, transform, blocked, rate) {
 }
 
 const BATCHES = [["total", "batches"], ["rows_total", "rows"], ["avg_rows", "rows a batch"],
-  ["inflight", "in flight"], ["flush_by_size", "full"], ["flush_by_timeout", "by timeout"],
+  ["inflight", "in flight"], ["flush_by_size", "sent full"], ["flush_by_timeout", "sent by timeout"],
   ["dropped_batches_total", "dropped"], ["scan_errors_total", "scan errors"],
   ["parse_errors_total", "parse errors"]];
 
@@ -91,30 +97,44 @@ function batchFacts(pipeline) {
   return make("dl", { class: "facts" }, facts);
 }
 
-function pipelineFlow(pipeline, rate) {
-  const blocked = blockedEdge(pipeline);
+/* The words above a pipeline: where it is held up, and how much of it still holds. Pure. */
+export function flowWords(pipeline, state) {
+  const { stage, reason = "" } = pipeline.bottleneck ?? {};
+  const held = stage !== undefined && stage !== "none";
+  if (state === "crashed" || state === "exited")
+    return `Its last numbers: it ${state}, nothing moves any more.` + (held ? ` When it ended: ${reason}.` : "");
+  if (state === "stalled") return "Its last numbers: nothing moves while it is stalled." + (held ? ` Before: ${reason}.` : "");
+  return (state === "silent" ? "As last read: " : "") + reason;
+}
+
+function pipelineFlow(pipeline, { rate, state }) {
+  const blocked = blockedEdge(pipeline), still = STILL.has(state), how = { rate, still };
   const inputs = pipeline.inputs ?? [], outputs = pipeline.outputs ?? [];
-  const reason = pipeline.bottleneck?.reason ?? "";
+  const named = (input) => (inputs.length > 1 && input.queue
+    ? make("span", { class: "of" }, make("bdi", null, input.name)) : null);
   return make("div", { class: "pipeline" },
     make("h3", null, "Pipeline ", make("bdi", null, pipeline.name),
       pipeline.stale || pipeline.batches?.stale ? make("span", { class: "stale" }, " · an older reading") : null),
-    make("p", { class: "reason" + (blocked ? " bad" : "") }, reason),
+    make("p", { class: "reason" + (blocked || still ? " bad" : "") }, flowWords(pipeline, state)),
     make("div", { class: "flow" },
-      make("div", { class: "stage" }, inputs.map((input) => endpoint("input", pipeline, input, rate))),
-      edge(blocked?.edge === "input", "held up here",
-        inputs.map((input) => queueMeter(`${pipeline.name}/${input.name}`, input.queue))),
+      make("div", { class: "stage" + (inputs.length > 2 ? " many" : "") },
+        inputs.map((input) => endpoint("input", pipeline, input, how))),
+      edge(blocked?.edge === "input", "held up here", inputs.map((input) =>
+        [named(input), queueMeter(`${pipeline.name}/${input.name}`, input.queue)]).flat()),
       make("div", { class: "stage" },
-        transformNode(pipeline, pipeline.transform ?? {}, blocked?.edge === "transform", rate)),
+        transformNode(pipeline, pipeline.transform ?? {}, blocked?.edge === "transform", how)),
       make("div", { class: "stage branches" }, outputs.map((output) => make("div", { class: "branch" },
         edge(blocked?.edge === "output" && blocked.output === output, "held up here",
           queueMeter(`${pipeline.name}/${output.name}`, output.queue)),
-        endpoint("output", pipeline, output, rate))))),
+        endpoint("output", pipeline, output, how))))),
     batchFacts(pipeline));
 }
 
-export function showFlow(forwarder, rates) {
-  const rate = (name) => rates.rate(forwarder.instance, name);
+/* silent: the sidecar does not answer, so this is how it was. */
+export function showFlow(forwarder, rates, silent) {
+  const state = silent && !STILL.has(forwarder?.writer.state) ? "silent" : forwarder?.writer.state;
+  const rate = (name) => (isOver(forwarder) ? undefined : rates.rate(forwarder.instance, name));
   replace(byId("flow"), ...(forwarder?.pipelines.length
-    ? forwarder.pipelines.map((pipeline) => pipelineFlow(pipeline, rate))
-    : [make("p", { class: "empty" }, "No pipeline is registered.")]));
+    ? forwarder.pipelines.map((pipeline) => pipelineFlow(pipeline, { rate, state }))
+    : [make("p", { class: "empty" }, forwarder === null ? "No forwarder is attached." : "It has registered no pipeline.")]));
 }

@@ -19,8 +19,8 @@ export function formatRate(value) {
   if (value === undefined || value === null || !Number.isFinite(value)) return NONE;
   const size = Math.abs(value);
   if (size >= 1e6) return (value / 1e6).toFixed(size >= 1e7 ? 1 : 2) + "\u202fM";
-  if (size >= 100) return formatCount(Math.round(value));
-  return size === 0 ? "0" : size >= 10 ? value.toFixed(1) : value.toFixed(2);
+  if (size >= 100 || Number.isInteger(value)) return formatCount(Math.round(value));
+  return size >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
 export function formatBytes(count) {

@@ -43,8 +43,9 @@ function notesOf(pipeline, books) {
   return notes;
 }
 
-const COLUMNS = [["in", "read", "read"], ["delivered", "delivered", "delivered"],
-  ["queued", "queued", "queued"], ["dropped", "dropped", "dropped"], ["unknown", "unknown", "unknown"]];
+/* Name of the number, key in the books, words: what is read is the sum of the others. */
+const COLUMNS = [["in", "read", "read"], ["delivered", "delivered", "= delivered"], ["queued", "queued", "+ queued"],
+  ["dropped", "dropped", "+ dropped"], ["unknown", "unknown", "+ unknown"]];
 
 function share(books) {
   const bar = make("div", { class: "share", "aria-hidden": "true" });
@@ -69,14 +70,14 @@ let lossSeen = false;
 
 export function showLedger(forwarder) {
   const pipelines = forwarder?.pipelines ?? [];
-  const head = make("tr", null, make("th", { scope: "col" }, "pipeline"), COLUMNS.map(([, , word], i) =>
-    make("th", { scope: "col", class: "number" }, (i === 0 ? "" : i === 1 ? "= " : "+ ") + word)));
+  const head = make("tr", null, make("th", { scope: "col" }, "pipeline"), COLUMNS.map(([, , word]) =>
+    make("th", { scope: "col", class: "number" }, word)));
   const notes = new Set(), rows = [], bars = [];
   for (const pipeline of pipelines) {
     const books = ledgerOf(pipeline);
     for (const note of books.notes) notes.add(note);
     rows.push(make("tr", null, make("th", { scope: "row" }, make("bdi", null, pipeline.name)),
-      COLUMNS.map(([name, key]) => make("td", { class: `number ${key}` +
+      COLUMNS.map(([name, key, word]) => make("td", { "data-word": word, class: `number ${key}` +
         ((key === "dropped" && books[key] > 0) ? " bad" : "") },
       numberOf(`${pipeline.name}/ledger/${name}`, books[key], formatCount(books[key]))))));
     bars.push(share(books));

@@ -4,7 +4,7 @@
 import { CAPS, Store } from "./store.js";
 import { Lineage, isOver, lifeIs } from "./lineage.js";
 import { openStream } from "./stream.js";
-import { RateBook, fetchConfig, forwardersOf, pollStatus } from "./status.js";
+import { RateBook, fetchConfig, forwardersOf, pollStatus, readAtMs } from "./status.js";
 import { Meter, Painter, runSliced } from "./work.js";
 import { formatClock, formatDuration } from "./format.js";
 import { byId, fillSources, setData, setText } from "./dom.js";
@@ -21,7 +21,7 @@ import { showCost } from "./cost.js";
 const store = new Store(), lineage = new Lineage(), rates = new RateBook();
 const meter = new Meter(), painter = new Painter(meter);
 let status = null, forwarders = [], chosenInstance = null, silentSince = null;
-let messages = 0, firstDataMs = 0;
+let trouble = "", messages = 0, firstDataMs = 0;
 
 const chosen = () => forwarders.find((one) => one.instance === chosenInstance) ?? forwarders[0] ?? null;
 
@@ -32,8 +32,7 @@ function livesShown() {
 
 /* The time of the newest reading, on the sidecar's clock: the browser's may be another. */
 function nowThere() {
-  const observed = Number(String(status?.ready?.observed_at_unix_ns ?? "").slice(0, -6)) || 0;
-  return Math.max(store.sidecar.lastTime, observed) || Date.now();
+  return Math.max(store.sidecar.lastTime, readAtMs(status)) || Date.now();
 }
 
 /* ---- what each panel is asked to draw ---- */
@@ -42,14 +41,15 @@ const DRAW = {
   verdict() {
     if (status === null && silentSince === null) return;
     showVerdict(silentSince === null ? judgeForwarder(status, chosen(), rates)
-      : { state: "unready", title: "Unknown: the sidecar does not answer",
-        evidence: `No answer since ${formatClock(silentSince)}. Below is its last reading; the ` +
-          "forwarder may well be running." });
+      : { state: "unready", title: "Unknown: the sidecar tells nothing",
+        evidence: `${trouble}, since ${formatClock(silentSince)}. The forwarder may well be running.` +
+          (status === null ? "" : " Below, in grey, is the last reading.") });
+    setData(document.querySelector("main"), "silent", silentSince !== null);
     if (status === null) return;
     showChooser(forwarders, chosen());
-    showWriter(status, chosen());
+    showWriter(status, chosen(), silentSince !== null);
   },
-  flow: () => showFlow(chosen(), rates),
+  flow: () => showFlow(chosen(), rates, silentSince !== null),
   ledger: () => showLedger(chosen()),
   traces() {
     const lives = livesShown();
@@ -78,30 +78,38 @@ function drawAll() {
   drawCharts();
 }
 
-/* A lone forwarder's status does not say its service; the stream does. True when one was named. */
+/* Of a forwarder's service and its version the stream tells what the status does not. True when one
+ * was named. */
 function nameForwarders() {
   let named = false;
   for (const forwarder of forwarders) {
-    if (forwarder.service) continue;
-    const lives = lineage.livesOf(store.lives.values(), forwarder);
-    forwarder.service = lives[lives.length - 1]?.resource.service ?? "";
-    named ||= forwarder.service !== "";
+    if (forwarder.version !== undefined) continue;
+    const resource = lineage.livesOf(store.lives.values(), forwarder)
+      .find((life) => lifeIs(life, forwarder))?.resource;
+    if (resource === undefined) continue;
+    forwarder.service ||= resource.service;
+    forwarder.version = String(resource.attributes.get("service.version") ?? "");
+    named = true;
   }
   return named;
 }
 
 /* ---- status ---- */
 
-let configOf = null, configRefused = false;
+const CONFIG_EVERY_MS = 10000, CONFIG_SOON_MS = 1000;
+let configOf = null, configAt = 0;
 
-/* Asked for once a life: each life publishes its own. */
+/* Each life publishes its own, some time after its start, and again when it read it anew. Where the
+ * endpoint is off it is not asked again: that takes another sidecar. */
 async function askForConfig() {
   const life = chosen()?.writer.started_unix_ns ?? "";
-  if (life === configOf || configRefused) return;
+  if (configAt === Infinity || (life === configOf && performance.now() < configAt)) return;
   configOf = life;
+  configAt = performance.now() + CONFIG_EVERY_MS;
   const config = await fetchConfig();
-  configRefused = config.refused === true;
   showConfig(config);
+  if (config.refused) configAt = Infinity;
+  else if (!config.path) configAt = performance.now() + CONFIG_SOON_MS;
 }
 
 function takeStatus(reading) {
@@ -114,7 +122,6 @@ function takeStatus(reading) {
     rates.take(status);
     lineage.learn(store.lives.values(), forwarders);
     nameForwarders();
-    byId("trouble").hidden = true;
     setText(byId("read-at"), formatClock(nowThere()));
     if (lineage.owners.size !== before || chosen()?.writer.started_unix_ns !== life) drawAll();
     else draw("verdict", "flow", "ledger", "previous", "cost");
@@ -124,9 +131,9 @@ function takeStatus(reading) {
 
 function takeTrouble(text) {
   silentSince ??= Date.now();
-  setText(byId("trouble"), text);
-  byId("trouble").hidden = false;
-  draw("verdict");
+  configAt = 0; // who answers next may be another sidecar
+  trouble = text;
+  draw("verdict", "flow");
 }
 
 /* ---- stream ---- */

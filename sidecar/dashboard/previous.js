@@ -3,6 +3,7 @@
 // last lines. Of the life before this one, or of this one if nobody came after it.
 import { isCount } from "./exact.js";
 import { isOver, lifeIs } from "./lineage.js";
+import { startedMs } from "./status.js";
 import { printValue } from "./otlp.js";
 import { formatClock, formatCount, formatDate, formatDuration } from "./format.js";
 import { byId, fact, make, numberOf, replace, setData, setText } from "./dom.js";
@@ -14,8 +15,6 @@ export function pastLife(forwarder) {
   if (isOver(forwarder)) return { side: forwarder, which: "current" };
   return forwarder?.previous ? { side: forwarder.previous, which: "previous" } : null;
 }
-
-const startedMs = (side) => Number(String(side.writer.started_unix_ns ?? "").slice(0, -6));
 
 /* The last value of each total and gauge of that life, by pipeline: [[pipeline, name, value]]. Pure. */
 export function lastValues(life, started) {
@@ -95,18 +94,19 @@ export function showPrevious(forwarder, lives, lineage) {
   const panel = byId("panel-previous"), past = pastLife(forwarder);
   setData(panel, "state", past ? past.side.writer.state : "none");
   setData(panel, "life", past?.which ?? "");
+  for (const id of ["panel-previous", "panel-ledger"]) byId(id).classList.toggle("wide", past !== null);
   byId("previous-some").hidden = past === null;
   byId("previous-none").hidden = past !== null;
   if (past === null) return;
   const { side, which } = past, { writer, region } = side;
-  const started = startedMs(side);
+  const started = startedMs(writer);
   const life = lives.find((one) => lifeIs(one, side));
-  const nextStart = which === "previous" ? startedMs(forwarder) : Infinity;
+  const nextStart = which === "previous" ? startedMs(forwarder.writer) : Infinity;
   const signal = writer.signal_name ?? writer.signal;
-  setText(byId("previous-title"), (which === "current" ? "This life " : "The life before ") +
-    (writer.state === "crashed" ? "crashed" : writer.state) + (signal === undefined ? "" : ` with ${signal}`) +
-    (which === "current" ? ", and nobody came after it" : ""));
-  setText(byId("previous-why"), writer.reason ?? "");
+  setText(byId("previous-heading"), which === "current" ? "What it left behind" : "Previous life");
+  setText(byId("previous-title"), (which === "current" ? "It " : "The life before this one ") + writer.state +
+    (signal === undefined ? "" : ` with ${signal}`) + (which === "current" ? ", and was not started again" : ""));
+  setText(byId("previous-why"), which === "current" ? "" : writer.reason ?? "");
   const lastHeard = life && life.lastTime > 0 && life.starts.length === 1 ? life.lastTime : null;
   replace(byId("previous-facts"),
     ...fact("generation", formatCount(writer.generation)), ...fact("pid", String(writer.pid ?? "–")),

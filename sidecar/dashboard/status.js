@@ -11,6 +11,12 @@ const RATE_WINDOW_MS = 10000;
 
 const array = (value) => (Array.isArray(value) ? value : []);
 
+const milliseconds = (nanos) => Number(String(nanos ?? "").slice(0, -6));
+
+/* When a status was read, on the sidecar's clock, and when a life began: ms since 1970; 0: unknown. */
+export const readAtMs = (status) => milliseconds(status?.ready?.observed_at_unix_ns);
+export const startedMs = (writer) => milliseconds(writer.started_unix_ns);
+
 /* The forwarders of a status, one shape whether it tells of one or several. */
 export function forwardersOf(status) {
   const pipelines = array(status.pipelines);
@@ -47,7 +53,7 @@ export class RateBook {
   }
 
   take(status) {
-    const t = Number(String(status.ready?.observed_at_unix_ns ?? "").slice(0, -6));
+    const t = readAtMs(status);
     const seen = new Set();
     for (const forwarder of forwardersOf(status)) {
       const started = forwarder.writer.started_unix_ns;
@@ -91,10 +97,10 @@ export function pollStatus({ reading, trouble }) {
       const answer = await fetch("/admin/v1/status",
         { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
       if (answer.status === 401) {
-        trouble("The sidecar wants a token: open /?token=TOKEN once.");
+        trouble("It wants a token (open /?token=TOKEN once)");
         failures++;
       } else if (!answer.ok) {
-        trouble(`The sidecar answered ${answer.status} to /admin/v1/status.`);
+        trouble(`It answered ${answer.status} to /admin/v1/status`);
         failures++;
       } else {
         const status = parseExact(await answer.text());
@@ -104,14 +110,15 @@ export function pollStatus({ reading, trouble }) {
       }
     } catch {
       failures++;
-      trouble("The sidecar does not answer.");
+      trouble("No answer to /admin/v1/status");
     }
     setTimeout(poll, pollWaitMs(failures, interval));
   }
   poll();
 }
 
-/* {on, path, text} or {on: false, refused, text: why}; refused: it is off, and asking again is vain. */
+/* {on, path, text}, path "" while none is published; or {on: false, refused, text: why};
+ * refused: it is off, and asking again is vain. */
 export async function fetchConfig() {
   try {
     const answer = await fetch("/admin/v1/config", { signal: AbortSignal.timeout(TIMEOUT_MS) });

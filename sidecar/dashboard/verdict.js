@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verdict: is it well, where is it stuck, what happened to it; in words, with its evidence. And
 // the writer's facts beside it.
-import { formatBytes, formatCount, formatDate, formatDuration, formatRate, plural } from "./format.js";
+import { isOver } from "./lineage.js";
+import { readAtMs, startedMs } from "./status.js";
+import { formatBytes, formatClock, formatCount, formatDate, formatDuration, formatRate, plural } from "./format.js";
 import { byId, fact, make, numberOf, replace, setData, setText } from "./dom.js";
 
 const REASONS = {
@@ -18,7 +20,7 @@ const REASONS = {
 const STAGES = { output: "Held up by an output", input: "The input has to wait",
   transform: "Held up by the transform", scan: "Held up by scanning" };
 
-/* What keeps going, for the sentence of a well forwarder. */
+/* What keeps going, for the sentence of a well forwarder; "" while there is nothing to say. */
 function progress(forwarder, rates) {
   const parts = [];
   let read, delivered;
@@ -39,8 +41,12 @@ function progress(forwarder, rates) {
       }
     }
   }
-  if (delivered !== undefined) parts.unshift(`${formatRate(delivered)} lines/s delivered`);
-  if (read !== undefined) parts.unshift(`${formatRate(read)} lines/s read`);
+  if ((read ?? delivered) === 0 && (delivered ?? read) === 0) {
+    parts.unshift("Idle: no line is read, none delivered");
+  } else {
+    if (delivered !== undefined) parts.unshift(`${formatRate(delivered)} lines/s delivered`);
+    if (read !== undefined) parts.unshift(`${formatRate(read)} lines/s read`);
+  }
   return parts.slice(0, 4).join(", ");
 }
 
@@ -55,6 +61,14 @@ function notWell(pipelines) {
   return found.join(", ");
 }
 
+/* When it last gave a sign of life, on the sidecar's clock; it says more than how long ago. */
+function lastSign(status, writer) {
+  const age = Number(writer.heartbeat_age_ms), now = readAtMs(status);
+  return now > 0 && age >= 0 ? ` Last sign of life at ${formatClock(now - age)}.` : "";
+}
+
+const sentence = (words) => String(words ?? "").replace(/[^.]$/, "$&.");
+
 /* {state, title, evidence, degraded?} of one forwarder; forwarder null: none is attached. */
 export function judgeForwarder(status, forwarder, rates) {
   if (forwarder === null) {
@@ -64,8 +78,10 @@ export function judgeForwarder(status, forwarder, rates) {
   const { writer, pipelines } = forwarder;
   const signal = writer.signal_name ?? (writer.signal ? `signal ${writer.signal}` : "");
   if (writer.state === "crashed")
-    return { state: "crashed", title: signal ? `Crashed with ${signal}` : "Crashed", evidence: writer.reason };
-  if (writer.state === "exited") return { state: "exited", title: "Exited", evidence: writer.reason };
+    return { state: "crashed", title: signal ? `Crashed with ${signal}` : "Crashed",
+      evidence: sentence(writer.reason) + lastSign(status, writer) };
+  if (writer.state === "exited")
+    return { state: "exited", title: "Exited", evidence: sentence(writer.reason) + lastSign(status, writer) };
   if (writer.state === "stalled")
     return { state: "stalled", title: "Stalled: it runs, but does nothing", evidence: writer.reason };
   const held = pipelines.find((pipeline) => STAGES[pipeline.bottleneck?.stage]);
@@ -102,11 +118,13 @@ export function showVerdict({ state, title, evidence, degraded }) {
   if (document.title !== page) document.title = page;
 }
 
-export function showWriter(status, forwarder) {
+/* silent: the sidecar does not answer, so this is how it was. */
+export function showWriter(status, forwarder, silent) {
   const state = byId("writer-state"), generation = byId("generation");
   const writer = forwarder?.writer ?? status?.writer ?? {};
-  setText(state, writer.state ?? "unknown");
-  setData(state, "state", writer.state ?? "unknown");
+  const word = writer.state ?? "unknown";
+  setText(state, forwarder === null ? "none attached" : silent ? `${word} when last read` : word);
+  setData(state, "state", silent ? "unknown" : word);
   setText(generation, forwarder ? formatCount(writer.generation) : "–");
   if (forwarder) {
     setData(generation, "name", "writer/generation");
@@ -114,7 +132,7 @@ export function showWriter(status, forwarder) {
   } else {
     delete generation.dataset.value;
   }
-  const started = Number(String(writer.started_unix_ns ?? "").slice(0, -6));
+  const started = startedMs(writer);
   const system = status?.system ?? {};
   const signal = writer.signal_name ?? writer.signal;
   replace(byId("writer-facts"), ...(forwarder ? [
@@ -122,14 +140,17 @@ export function showWriter(status, forwarder) {
     ...fact("last sign of life", numberOf("writer/heartbeat_age_ms", writer.heartbeat_age_ms,
       formatDuration(writer.heartbeat_age_ms) + " ago")),
     ...fact("started", formatDate(started)),
-    ...fact("uptime", forwarder.first ? formatDuration((system.uptime_seconds ?? NaN) * 1000) : "–"),
-    ...fact("service", [forwarder.service || forwarder.instance, system.version].filter(Boolean).join(" ") || "–"),
+    ...(isOver(forwarder) ? [] : fact("uptime",
+      formatDuration(Math.max(0, Math.floor((readAtMs(status) - started) / 1000)) * 1000))),
+    ...fact("service", [forwarder.service || forwarder.instance,
+      forwarder.version ?? (forwarder.first ? system.version : "")].filter(Boolean).join(" ") || "–"),
     ...(signal === undefined ? [] : fact("signal", `${signal}` +
       (writer.signal_address ? ` at ${writer.signal_address}` : "") +
       (writer.signal_thread ? ` in thread ${writer.signal_thread}` : ""))),
     ...(system.memory?.resident && forwarder.first ? fact("memory", formatBytes(system.memory.resident)) : []),
   ] : []));
-  setText(byId("writer-why"), writer.reason ?? "");
+  /* Of an end the verdict says it, in larger letters. */
+  setText(byId("writer-why"), isOver(forwarder) || writer.state === "stalled" ? "" : writer.reason ?? "");
 }
 
 /* The chooser lists every forwarder with its state; a choice is kept while its forwarder is there. */

@@ -24,6 +24,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402,F401  (for the tes
 SCREENSHOTS = harness.BUILD / "tests" / "page" / "screenshots"
 LONG = os.environ.get("FWDSCOPE_LONG", "0") not in ("", "0")
 WIDTH, HEIGHT = 1280, 1000
+CONTRAST = 4.5
 
 # Runs before the page's own script: takes down what the page cannot be asked for afterwards.
 WATCH = """
@@ -47,6 +48,48 @@ const look = setInterval(() => {
     watch.firstPoints = performance.now();
   if (watch.firstVerdict !== null && watch.firstPoints !== null) clearInterval(look);
 }, 10);
+"""
+
+
+# Contrast of each visible text with what lies behind it, by the formula of WCAG 2.
+CONTRASTS = """
+const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+const rgba = (color) => {
+  canvas.clearRect(0, 0, 1, 1);
+  canvas.fillStyle = color;
+  canvas.fillRect(0, 0, 1, 1);
+  const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+  return [r, g, b, a / 255];
+};
+const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 - a),
+                                           b * a + B * (1 - a), 1];
+const behind = (element) => {
+  const layers = [];
+  for (let e = element; e; e = e.parentElement) {
+    const color = rgba(getComputedStyle(e).backgroundColor);
+    if (color[3] > 0) layers.push(color);
+    if (color[3] === 1) break;
+  }
+  const dark = matchMedia('(prefers-color-scheme: dark)').matches;
+  return layers.reverse().reduce((under, layer) => over(layer, under),
+                                 dark ? [0, 0, 0, 1] : [255, 255, 255, 1]);
+};
+const luminance = (color) => color.slice(0, 3).map((c) => c / 255).map(
+    (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4).reduce(
+    (sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  if (!walker.currentNode.data.trim() || !element.checkVisibility(
+      {checkOpacity: true, checkVisibilityCSS: true}) || element.closest('script, style, noscript'))
+    continue;
+  const style = getComputedStyle(element), back = behind(element);
+  const [a, b] = [luminance(over(rgba(style.color), back)), luminance(back)];
+  found.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.tagName + '.' +
+              element.className + '#' + element.id, walker.currentNode.data.trim().slice(0, 40)]);
+}
+return found;
 """
 
 
@@ -111,11 +154,18 @@ class Browser:
         """Keys to whatever has the focus."""
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
 
-    def screenshot(self, path):
-        picture = base64.b64decode(self.cdp("Page.captureScreenshot", format="png")["data"])
+    def screenshot(self, path, whole=False):
+        """What is in sight, or the whole page."""
+        picture = base64.b64decode(self.cdp("Page.captureScreenshot", format="png",
+                                            captureBeyondViewport=whole,
+                                            **(self.whole() if whole else {}))["data"])
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(path).write_bytes(picture)
         return len(picture)
+
+    def whole(self):
+        size = self.cdp("Page.getLayoutMetrics")["cssContentSize"]
+        return {"clip": {**size, "scale": 1}}
 
     def close(self):
         self.driver.quit()
@@ -242,8 +292,17 @@ class PageCase(harness.Case):
         """The page's own counters."""
         return self.js("return {...window.fwdscope}")
 
-    def screenshot(self, state):
-        self.browser.screenshot(SCREENSHOTS / f"{state}.png")
+    def screenshot(self, state, whole=False):
+        """A picture of a state, once its texts are known to be readable, dark and light."""
+        scheme = "dark" if self.js("return matchMedia('(prefers-color-scheme: dark)').matches") \
+            else "light"
+        for shown in ("light" if scheme == "dark" else "dark", scheme):
+            self.browser.media(prefers_color_scheme=shown)
+            found = self.js(CONTRASTS)
+            self.assertGreater(len(found), 50)
+            self.assertEqual([entry for entry in found if entry[0] < CONTRAST], [],
+                             f"too faint in {state}, {shown}")
+        self.browser.screenshot(SCREENSHOTS / f"{state}.png", whole)
 
     # ---- what is true --------------------------------------------------------------------------
 

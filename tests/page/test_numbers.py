@@ -205,8 +205,9 @@ class Config(PageCase):
     def test_on(self):
         patient = self.patient()
         patient.pipeline()
-        path = self.publish(patient, "input: x\nauth: {token: hush-hush}\n")
         self.open(self.sidecar(environment={"FWDSCOPE_UNSAFE_EXPOSE_CONFIG": "1"}))
+        wait_until(lambda: "published none" in self.text("#panel-config"))
+        path = self.publish(patient, "input: x\nauth: {token: hush-hush}\n")
         wait_until(lambda: "input: x" in self.text("#panel-config"))
         self.assertIn(path, self.text("#panel-config"))
         self.assertIn("***redacted***", self.text("#panel-config"))

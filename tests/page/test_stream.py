@@ -108,6 +108,8 @@ class Reconnect(PageCase):
         try:
             wait_until(lambda: doorkeeper.asked("/admin/v1/telemetry") >= 2, what="two attempts")
             wait_until(lambda: self.verdict() != "well", what="a page that knows nothing any more")
+            self.assertIn("when last read", self.text("#writer-state"))
+            wait_until(lambda: "As last read" in self.text("#flow"))
             self.screenshot("lost")
         finally:
             doorkeeper.close()

@@ -5,7 +5,7 @@ import test from "node:test";
 import { BACKLOG_SECONDS, backlogSeconds, backoffMs } from "../../../sidecar/dashboard/stream.js";
 import { POLL_MS, RateBook, forwardersOf, pollWaitMs } from "../../../sidecar/dashboard/status.js";
 import { judgeForwarder } from "../../../sidecar/dashboard/verdict.js";
-import { blockedEdge } from "../../../sidecar/dashboard/flow.js";
+import { blockedEdge, flowWords } from "../../../sidecar/dashboard/flow.js";
 import { ledgerOf } from "../../../sidecar/dashboard/ledger.js";
 import { lanesOf } from "../../../sidecar/dashboard/traces.js";
 import { filterLogs, lossWords, severityName } from "../../../sidecar/dashboard/logs.js";
@@ -59,6 +59,7 @@ test("the verdict takes the worst that is known, in order", () => {
     const verdict = judge(status({ bottleneck: { stage, reason: "the numbers" } }));
     assert.deepEqual([verdict.state, verdict.evidence], [stage, "the numbers"]);
   }
+  assert.match(judge(status({}, { state: "crashed", heartbeat_age_ms: 5000 })).evidence, /^because\. Last sign of life at \d\d:/);
   const starting = status({ inputs: [{ name: "in", health: "starting" }] });
   starting.ready = { status: "not_ready", reason: "components_starting" };
   assert.equal(judge(starting).state, "unready");
@@ -104,6 +105,17 @@ test("the blocking edge is that of the output which is named", () => {
   assert.equal(blockedEdge({ bottleneck: { stage: "scan" } }).edge, "input");
 });
 
+test("who stands still does not run well, whatever was last read of it", () => {
+  const held = { bottleneck: { stage: "output", reason: "output a: queue 9/10" } };
+  assert.equal(flowWords(pipeline(), "alive"), "well");
+  assert.equal(flowWords(pipeline(), "silent"), "As last read: well");
+  for (const state of ["crashed", "exited", "stalled"]) {
+    assert.match(flowWords(pipeline(), state), /nothing moves/);
+    assert.doesNotMatch(flowWords(pipeline(), state), /well/);
+    assert.match(flowWords(held, state), /queue 9\/10/);
+  }
+});
+
 test("lanes: by worker, children in their batch, overlaps in rows, the newest where there are too many", () => {
   const worker = (number) => [text("pipeline", "main"), integer("worker_id", number)];
   const list = [span("01", { attributes: worker(1) }), span("02", { parent: "01", t: START + 5, ms: 2 }),
@@ -146,7 +158,7 @@ test("numbers in words", () => {
   assert.equal(plain(formatCount(-12345.5)), "-12 345.5");
   assert.equal(formatCount(4711), "4711");
   assert.deepEqual([0, 0.5, 42, 1999.6, 2.5e6, Infinity, undefined].map(formatRate).map(plain),
-    ["0", "0.50", "42.0", "2000", "2.50 M", "–", "–"]);
+    ["0", "0.50", "42", "2000", "2.50 M", "–", "–"]);
   assert.deepEqual([0, 1023, 1536, 8 << 20].map(formatBytes).map(plain), ["0 B", "1023 B", "1.5 KiB", "8.0 MiB"]);
   assert.deepEqual([0, 0.25, 2.5, 250, 2000, 65000, 7200000, NaN].map(formatDuration).map(plain),
     ["0 s", "250 µs", "2.5 ms", "250 ms", "2 s", "1 min 5 s", "2 h 0 min", "–"]);
