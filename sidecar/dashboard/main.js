@@ -54,7 +54,7 @@ const DRAW = {
   traces() {
     const lives = livesShown();
     const living = isOver(chosen()) ? undefined : lives.find((life) => lifeIs(life, chosen()));
-    showTraces(lives, living, Number(byId("trace-span").value) * 1000, nowThere());
+    if (showTraces(lives, living, Number(byId("trace-span").value) * 1000, nowThere())) draw("traces");
   },
   logs: () => showLogs(livesShown(), logFilter()),
   previous: () => showPrevious(chosen(), livesShown(), lineage),

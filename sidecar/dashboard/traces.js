@@ -12,6 +12,7 @@ const LANE_NAME_PX = 170; // as in style.css
 const LINES_IN_DETAIL_MAX = 50;
 
 const RECENT_MAX = 1600; // finished spans looked at in one drawing
+const NEW_BARS_MAX = 40; // made in one drawing, so that none is a long task
 const ANCESTORS_MAX = 8;
 
 /* The uppermost ancestor that is there. */
@@ -122,8 +123,7 @@ function updateBar(element, bar) {
 }
 
 /* A bar is made anew when it ended, or when a child came or ended. */
-function barElement(bar, fresh) {
-  const held = bars.get(bar.span.id);
+function barElement(bar, held, fresh) {
   const alike = held && held.bar.span.active === bar.span.active &&
     held.bar.children.length === bar.children.length &&
     held.bar.children.every((child, i) => child.active === bar.children[i].active);
@@ -153,6 +153,7 @@ function laneElement(name) {
   return lane;
 }
 
+/* True when bars were left for another drawing, which should come soon. */
 export function showTraces(lives, living, windowMs, now) {
   const root = byId("lanes");
   const width = Math.max(120, root.clientWidth - (root.clientWidth < 600 ? 0 : LANE_NAME_PX));
@@ -165,16 +166,19 @@ export function showTraces(lives, living, windowMs, now) {
   const spans = spansToDraw(lives, living, from);
   const { lanes, hidden, lanesHidden } = lanesOf(spans, from);
   const fresh = new Map();
+  let room = NEW_BARS_MAX;
   const held = new Map([...root.children].map((lane) => [lane.dataset.lane, lane]));
   sync(root, lanes.map((lane) => {
     const element = held.get(lane.name) ?? laneElement(lane.name);
     const inner = element.querySelector(".inner");
     element.style.setProperty("--rows", lane.rows.length);
     inner.style.transform = `translateX(${((origin - from) * scale).toFixed(1)}px)`;
-    sync(inner, lane.rows.flatMap((row, i) => row.map((bar) => {
-      const button = barElement(bar, fresh);
+    sync(inner, lane.rows.flatMap((row, i) => row.flatMap((bar) => {
+      const known = bars.get(bar.span.id);
+      if (known === undefined && room-- <= 0) return [];
+      const button = barElement(bar, known, fresh);
       button.style.setProperty("--row", i);
-      return button;
+      return [button];
     })));
     const buttons = inner.children;
     if (buttons.length && !inner.querySelector('[tabindex="0"]')) buttons[buttons.length - 1].tabIndex = 0;
@@ -190,6 +194,7 @@ export function showTraces(lives, living, windowMs, now) {
   setText(byId("lanes-from"), formatClock(from));
   setText(byId("lanes-to"), formatClock(now));
   if (opened !== null && opened.active && fresh.has(opened.id)) showDetail(fresh.get(opened.id).bar, openedFrom);
+  return room < 0;
 }
 
 /* Spans end in about the order in which they came: the end of the list is enough. */

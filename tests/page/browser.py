@@ -28,7 +28,7 @@ CONTRAST = 4.5
 
 # Runs before the page's own script: takes down what the page cannot be asked for afterwards.
 WATCH = """
-window.watch = {violations: [], errors: [], shifts: [], tasks: [], copied: [], firstVerdict: null,
+window.watch = {violations: [], errors: [], shifts: [], tasks: [], firstVerdict: null,
                 firstPoints: null};
 addEventListener('securitypolicyviolation', (event) => watch.violations.push(
     event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample));

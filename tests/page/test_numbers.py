@@ -107,6 +107,9 @@ class Numbers(PageCase):
             path = url.split(str(sidecar.port), 1)[1]
             self.assertIn(sidecar.get(path).status, (200, 403), url)
         self.assertEqual(self.count(".source button.copy"), self.count(".source > code"))
+        # Where a browser gives no clipboard, the line is selected for the reader to copy.
+        self.js("document.querySelector('#panel-flow button.copy').click()")
+        wait_until(lambda: self.text("#panel-flow button.copy") in ("copied", "selected"))
 
     def test_the_last_digit(self):
         """Counters beyond 2^53, where a browser's own numbers end, to the last digit."""
@@ -218,7 +221,8 @@ class Traces(PageCase):
     def batch(self, patient, key, worker):
         patient.do("span-start", key, "batch")
         patient.do("span-set", key, "pipeline", "main", "worker_id", f"#{worker}", "input_rows",
-                   "#4711", "bytes_in", "#815")
+                   "#4711", "bytes_in", "#815", "retries", "#2", "scan_ns", "#1500000", "send_ns",
+                   "#40000000")
         patient.do("span-stage", key, "output")
         patient.do("span-start", f"{key}-out", "output", key)
 
@@ -250,6 +254,10 @@ class Traces(PageCase):
         span = self.js("return document.querySelector('.lane .bar:not(.live)').dataset.span")
         self.assertIn("815", self.digits("#trace-detail"))
         self.assertIn(span, detail)
+        self.assertRegex(detail, r"retries\s*2")
+        self.assertEqual(self.js("return [...document.querySelectorAll('#trace-detail .stages span')]"
+                                 ".map((e) => e.textContent.replace(/\u202f/g, ' '))"),
+                         ["scan 1.5 ms", "send 40 ms"])
         patient.do("span-end", "live-out")
         patient.do("span-end", "live")
         wait_until(lambda: self.count(".lane .bar.live") == 0, what="no live bar any more")
