@@ -239,7 +239,7 @@ function makeGraph(chart, entry, now) {
     axes: { y: { axisLabelWidth: 48, ticker: (bottom, height, pixels, option) => axisTicks(height / 1.06, option),
       axisLabelFormatter: (value) => (chart.binary ? formatBytes(value) : chart.name === "latency"
         ? formatDuration(value) : formatRate(value)) },
-    x: { pixelsPerLabel: 50, axisLabelFormatter: (date) => formatClock(date).slice(0, 5) } },
+    x: { pixelsPerLabel: 50, axisLabelFormatter: (date) => formatClock(date).replace(/:00$/, "") } },
     underlayCallback: (canvas, area, graph) => drawMarkers(entry, canvas, area, graph),
     highlightCallback: (event, t) => {
       const row = entry.data.rows.find((one) => one[0] === t);

@@ -19,7 +19,8 @@ export function formatRate(value) {
   if (value === undefined || value === null || !Number.isFinite(value)) return NONE;
   const size = Math.abs(value);
   if (size >= 1e6) return (value / 1e6).toFixed(size >= 1e7 ? 1 : 2) + "\u202fM";
-  if (size >= 100 || Number.isInteger(value)) return formatCount(Math.round(value));
+  const rounded = Math.round(value * 100) / 100;
+  if (size >= 100 || Number.isInteger(rounded)) return rounded === 0 && size > 0 ? "<0.01" : formatCount(Math.round(value));
   return size >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 

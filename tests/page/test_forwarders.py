@@ -178,7 +178,7 @@ class Picture(ForwarderCase):
         example = self.example(receiver.port)
         sidecar = self.sidecar(interval="1s")
         began, written = time.monotonic(), 0
-        self.browser.viewport(1600, 1250, scale=0.8)
+        self.browser.viewport(1600, 1350, scale=0.8)
         self.open(sidecar)
 
         def work():

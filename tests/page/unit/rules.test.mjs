@@ -157,8 +157,8 @@ test("numbers in words", () => {
   assert.equal(formatCount(undefined), "–");
   assert.equal(plain(formatCount(-12345.5)), "-12 345.5");
   assert.equal(formatCount(4711), "4711");
-  assert.deepEqual([0, 0.5, 42, 1999.6, 2.5e6, Infinity, undefined].map(formatRate).map(plain),
-    ["0", "0.50", "42", "2000", "2.50 M", "–", "–"]);
+  assert.deepEqual([0, 0.001, 0.5, 0.9999999, 42, 1999.6, 2.5e6, Infinity, undefined].map(formatRate).map(plain),
+    ["0", "<0.01", "0.50", "1", "42", "2000", "2.50 M", "–", "–"]);
   assert.deepEqual([0, 1023, 1536, 8 << 20].map(formatBytes).map(plain), ["0 B", "1023 B", "1.5 KiB", "8.0 MiB"]);
   assert.deepEqual([0, 0.25, 2.5, 250, 2000, 65000, 7200000, NaN].map(formatDuration).map(plain),
     ["0 s", "250 µs", "2.5 ms", "250 ms", "2 s", "1 min 5 s", "2 h 0 min", "–"]);
