@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import pathlib
+import re
 import sys
 import unittest
 
@@ -238,14 +239,28 @@ class PageCase(harness.Case):
     def verdict(self):
         return self.data("#verdict", "state")
 
-    def await_verdict(self, *states, bound=harness.BOUND):
-        """Awaits one of the states; returns the words of the verdict."""
-        wait_until(lambda: self.verdict() in states, bound,
-                   f"verdict {states}, last {self.verdict()}: {self.text('#verdict')}")
-        return self.text("#verdict")
+    def await_verdict(self, *states, words=""):
+        """Awaits one of the states with words in which the pattern is found; returns the words."""
+        def found():
+            state, text = last[:] = self.js("const e = document.getElementById('verdict');"
+                                            "return e ? [e.dataset.state, e.textContent] : ['', '']")
+            return state in states and re.search(words, text)
+        last = []
+        try:
+            wait_until(found)
+        except AssertionError:
+            raise AssertionError(f"no verdict {states} with {words!r}, last {last}") from None
+        return last[1]
 
     def await_live(self):
         wait_until(lambda: self.data("#stream-state", "state") == "live", what="the stream")
+
+    def await_count(self, selector, number):
+        """Awaits exactly so many elements; number None: at least one."""
+        def right():
+            count = self.count(selector)
+            return count > 0 if number is None else count == number
+        wait_until(right, what=f"{number or 'some'} {selector}")
 
     def numbers(self, panel):
         """The numbers of a panel by name, as numbers."""

@@ -82,7 +82,8 @@ class Numbers(PageCase):
         self.assertEqual(part["in"], sum(part.values()) - part["in"], part)
 
     def check_cost(self, sidecar):
-        cost, status = self.numbers("cost"), sidecar.status()
+        cost = wait_until(lambda: self.numbers("cost"), what="the cost")
+        status = sidecar.status()
         self.assertEqual(cost["sampler/interval_ms"], 100)
         self.assertEqual(cost["region/size_bytes"], status["region"]["size_bytes"])
         self.assertGreater(cost["sampler/ticks"], 0)
@@ -152,14 +153,14 @@ class Numbers(PageCase):
         self.open(self.sidecar())
         words = self.await_verdict("output")
         self.assertIn("1000/1000", words)
-        self.assertGreater(self.count("#panel-flow .blocking"), 0)
+        self.await_count("#panel-flow .blocking", 1)
         self.assertEqual(self.numbers("flow")["main/out/queue.depth"], 1000)
         self.screenshot("output")
         # It delivers again.
         patient.do("progress", "out", 995, 10_000)
         patient.do("queue", "out", 0, 1000)
         self.await_verdict("well")
-        self.assertEqual(self.count("#panel-flow .blocking"), 0)
+        self.await_count("#panel-flow .blocking", 0)
         self.assert_equals_dump(patient.path)
 
 

@@ -119,9 +119,8 @@ class Hostile(PageCase):
                              ("severity", "#panel-logs")):
             wait_until(lambda: shown(self.fields[field]) in self.text(where),
                        what=f"{field} in {where}")
-        numbers = self.numbers("flow")
-        self.assertEqual(numbers[f"{self.fields['pipeline']}/{self.fields['output']}/lines_total"],
-                         9)
+        name = f"{self.fields['pipeline']}/{self.fields['output']}/lines_total"
+        wait_until(lambda: self.numbers("flow").get(name) == 9, what=f"9 lines of {name}")
 
     def check_direction(self):
         """A line that turns the direction of writing turns its own cell only."""

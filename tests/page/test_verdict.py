@@ -12,7 +12,7 @@ from browser import PageCase, wait_until
 class FaultCase(PageCase):
     def assert_still(self):
         """Nothing on the page says that it runs well, now that it does not run."""
-        self.assertIn("nothing moves", self.text("#flow .reason"))
+        wait_until(lambda: "nothing moves" in self.text("#flow .reason"), what="words of the past")
         self.assertNotIn("running well", self.text("body"))
         self.assertEqual(set(self.js("return [...document.querySelectorAll('#flow .node')].map("
                                      "(e) => e.dataset.health)")), {"past"})
@@ -105,11 +105,11 @@ class Crash(FaultCase):
         found = {name.split("previous/", 1)[-1]: value for name, value in numbers.items()}
         self.assertEqual(found.get("main/in/lines_total"), 1234, numbers)
         self.assertEqual(found.get("main/out/lines_total"), 1201, numbers)
-        self.assertEqual(self.count("#panel-previous .inflight"), 1)
+        self.await_count("#panel-previous .inflight", 1)
         self.assertIn("output", self.text("#panel-previous .inflight"))
         self.assertIn("the last words", self.text("#panel-previous"))
         # It is cut off, not live: nobody works on it any more.
-        wait_until(lambda: self.count(".lane .bar.cut") == 1, what="the bar of what it died with")
+        self.await_count(".lane .bar.cut", 1)
         self.assertEqual(self.count(".lane .bar.live"), 0)
 
     def test_killed_restarted_previous_life(self):
@@ -132,14 +132,14 @@ class Crash(FaultCase):
         self.assertFalse(self.js("return document.getElementById('panel-previous').hidden"))
         self.js("document.getElementById('panel-previous').scrollIntoView()")
         self.screenshot("previous")
-        for name, chart in self.charts().items():
-            self.assertGreaterEqual(chart["markers"], 1, f"{name} does not mark the crash")
+        wait_until(lambda: all(chart["markers"] >= 1 for chart in self.charts().values()),
+                   what=f"a mark of the crash in each chart: {self.charts()}")
         # Somebody who comes only now sees it too, from what the sidecar remembers.
         self.browser.driver.refresh()
         self.await_verdict("well")
         wait_until(lambda: self.data("#panel-previous", "state") == "crashed")
         wait_until(lambda: "the last words" in self.text("#panel-previous"))
-        wait_until(lambda: self.count("#panel-previous .inflight") == 1)
+        self.await_count("#panel-previous .inflight", 1)
         self.assertEqual(self.count(".lane .bar.live"), 0)
 
     def test_signal_is_named(self):
