@@ -58,7 +58,7 @@ void client_want_write(struct client *client)
     }
 }
 
-void client_established(struct client *client)
+void client_established(struct client *client, uint64_t now_ms)
 {
     const int fd = lws_get_socket_fd(client->wsi);
     const int bytes = SEND_BUFFER_BYTES, on = 1;
@@ -66,6 +66,7 @@ void client_established(struct client *client)
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     client->established = true;
+    client->heard_ms = now_ms;
     client_want_write(client);
 }
 
@@ -95,25 +96,52 @@ static int client_write_fragment(struct client *client)
     return 0;
 }
 
+/* With a payload, because libwebsockets keeps the answer to an empty one to itself. */
+static int client_write_ping(struct client *client)
+{
+    unsigned char ping[LWS_PRE + 1] = {[LWS_PRE] = '?'};
+    client->ping_due = false;
+    return lws_write(client->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
+}
+
+/* The next fragment, if there is one. The first of a turn needs no look at the socket:
+ * libwebsockets asks only when it takes more and nothing of an earlier write waits. */
+static bool client_has_fragment(struct client *client, const struct loss_teller *teller, int turn)
+{
+    if (client->sending == NULL && feed_is_empty(&client->feed)) {
+        return false;
+    }
+    if (turn > 0 && lws_send_pipe_choked(client->wsi)) {
+        client_want_write(client);
+        return false;
+    }
+    if (client->sending == NULL) {
+        client->sending = feed_next(&client->feed, teller);
+        client->fragment = 0;
+    }
+    return client->sending != NULL;
+}
+
 static int client_write_some(struct client *client, const struct loss_teller *teller)
 {
     if (client->closing) {
         client_say_going_away(client);
         return 0;
     }
-    for (int turn = 0; turn < FRAGMENTS_A_TURN && !lws_send_pipe_choked(client->wsi); turn++) {
-        if (client->sending == NULL) {
-            client->sending = feed_next(&client->feed, teller);
-            client->fragment = 0;
-        }
-        if (client->sending == NULL) {
-            return 0;
-        }
+    if (client->ping_due && client->sending == NULL) {
+        client_want_write(client); /* for what follows it */
+        return client_write_ping(client);
+    }
+    int turn = 0;
+    while (turn < FRAGMENTS_A_TURN && client_has_fragment(client, teller, turn)) {
         if (client_write_fragment(client) != 0) {
             return -1;
         }
+        turn++;
     }
-    client_want_write(client);
+    if (turn == FRAGMENTS_A_TURN) {
+        client_want_write(client);
+    }
     return 0;
 }
 
@@ -138,9 +166,15 @@ int client_write(struct client *client, const struct loss_teller *teller)
     return result;
 }
 
-int client_received(struct client *client, size_t bytes)
+void client_answered(struct client *client, uint64_t now_ms)
+{
+    client->heard_ms = now_ms;
+}
+
+int client_received(struct client *client, size_t bytes, uint64_t now_ms)
 {
     static const char why[] = "this stream is push only";
+    client->heard_ms = now_ms;
     client->received_bytes += bytes + 1; /* empty messages count too */
     if (client->received_bytes <= RECEIVED_BYTES_MAX) {
         return 0;
@@ -151,10 +185,30 @@ int client_received(struct client *client, size_t bytes)
     return -1;
 }
 
-bool client_acknowledged(const struct client *client, uint64_t within_ms)
+void client_ping(struct client *client)
+{
+    client->ping_due = true;
+    client_want_write(client);
+}
+
+/*
+ * A peer whose kernel still acknowledges is there, even if its program is too busy to read, let
+ * alone to answer a ping: it shall find its loss notice when it comes back. One that vanished
+ * acknowledges nothing, not even the probes of a closed window.
+ */
+uint64_t client_silent_ms(const struct client *client, uint64_t now_ms)
 {
     struct tcp_info info;
     socklen_t bytes = sizeof info;
-    return getsockopt(lws_get_socket_fd(client->wsi), IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 &&
-           info.tcpi_last_ack_recv <= within_ms;
+    const uint64_t silent = now_ms - client->heard_ms;
+    if (getsockopt(lws_get_socket_fd(client->wsi), IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 &&
+        info.tcpi_last_ack_recv < silent) {
+        return info.tcpi_last_ack_recv;
+    }
+    return silent;
+}
+
+void client_hang_up(struct client *client)
+{
+    lws_set_timeout(client->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }

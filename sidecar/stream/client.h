@@ -18,6 +18,8 @@ struct client {
     bool established;
     bool closing;  /* a close frame is due, and nothing more */
     bool finished; /* the close is libwebsockets' business now */
+    bool ping_due;
+    uint64_t heard_ms; /* when the peer's program last sent anything */
     struct feed feed;
     struct message *sending; /* part of it was written */
     size_t fragment;         /* the next of it */
@@ -32,7 +34,7 @@ struct client *client_new(int fd, const char *head, size_t head_bytes,
 void client_free(struct client **client);
 
 /* The connection stands: sets the socket up, asks for its first write. */
-void client_established(struct client *client);
+void client_established(struct client *client, uint64_t now_ms);
 
 /* Asks to be called when the socket takes more. */
 void client_want_write(struct client *client);
@@ -41,9 +43,19 @@ void client_want_write(struct client *client);
 int client_write(struct client *client, const struct loss_teller *teller);
 
 /* Counts what a client sends, which nobody reads. Nonzero: too much, and a close reason is set. */
-int client_received(struct client *client, size_t bytes);
+int client_received(struct client *client, size_t bytes, uint64_t now_ms);
 
-/* Whether the peer's kernel acknowledged anything within so long. */
-bool client_acknowledged(const struct client *client, uint64_t within_ms);
+/* A pong came. */
+void client_answered(struct client *client, uint64_t now_ms);
+
+/* Sends a ping between two messages, as soon as the socket takes it. */
+void client_ping(struct client *client);
+
+/* For how long nothing came from the peer: neither from its program nor, on TCP, an acknowledgement
+ * by its kernel. */
+uint64_t client_silent_ms(const struct client *client, uint64_t now_ms);
+
+/* Ends a connection whose peer is gone, from the loop and without a farewell. */
+void client_hang_up(struct client *client);
 
 #endif

@@ -74,6 +74,25 @@ void feed_add_loss(struct feed *feed, const struct loss *loss)
     feed->loss.log_records += loss->log_records;
 }
 
+static bool row_is_empty(struct message *const messages[TICK_MESSAGES])
+{
+    for (size_t i = 0; i < TICK_MESSAGES; i++) {
+        if (messages[i] != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool feed_is_empty(const struct feed *feed)
+{
+    bool empty = feed->loss.ticks == 0 && row_is_empty(feed->backlog);
+    for (unsigned i = 0; i < feed->count && empty; i++) {
+        empty = row_is_empty(feed->ticks[(feed->first + i) % STREAM_PENDING_TICKS].messages);
+    }
+    return empty;
+}
+
 /* Takes the first message out of a row of them; NULL: none left. */
 static struct message *take_first(struct message *messages[TICK_MESSAGES])
 {

@@ -42,6 +42,9 @@ uint64_t feed_push(struct feed *feed, const struct tick_messages *tick);
 /* Counts what was lost before it came here. */
 void feed_add_loss(struct feed *feed, const struct loss *loss);
 
+/* Whether there is nothing to send and nothing to tell. */
+bool feed_is_empty(const struct feed *feed);
+
 /* The next message, whose reference passes to the caller; NULL: nothing to send. */
 struct message *feed_next(struct feed *feed, const struct loss_teller *teller);
 

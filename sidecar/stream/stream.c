@@ -30,8 +30,10 @@ enum {
     /* Its default writes 4 KiB at a time and copies the rest; beyond any fragment of ours. */
     WRITE_BYTES_MAX = 1 << 20,
     RECEIVE_BYTES = 1024,
-    PING_AFTER_S = 20,
-    HANG_UP_AFTER_S = 30,
+    /* Silence of a peer: so long until a ping, and until it is taken for gone. */
+    PING_AFTER_MS = 20000,
+    HANG_UP_AFTER_MS = 30000,
+    LOOK_EVERY_MS = 5000,
     /* Clients can make libwebsockets complain: so many of its lines in so long. */
     LOG_LINES_MAX = 10,
     LOG_WINDOW_MS = 10000,
@@ -76,7 +78,7 @@ struct stream {
     struct client *adopting;
     bool closing, done;
     lws_sorted_usec_list_t stop_deadline;
-    uint64_t published_ms;
+    lws_sorted_usec_list_t look; /* runs while anybody is connected */
 };
 
 static uint64_t now_ms(void)
@@ -114,6 +116,37 @@ static void stream_finish(struct stream *stream)
 {
     stream->done = true;
     lws_cancel_service(stream->context);
+}
+
+static void stream_look(lws_sorted_usec_list_t *timer);
+
+static void stream_look_later(struct stream *stream)
+{
+    lws_sul_schedule(stream->context, 0, &stream->look, stream_look,
+                     (lws_usec_t)LOOK_EVERY_MS * LWS_US_PER_MS);
+}
+
+/*
+ * One timer for all: libwebsockets' own, one a connection, lie in a list that is searched from its
+ * beginning whenever one is set.
+ */
+static void stream_look(lws_sorted_usec_list_t *timer)
+{
+    struct stream *stream = lws_container_of(timer, struct stream, look);
+    const uint64_t now = now_ms();
+    struct client *client;
+    LIST_FOREACH(client, &stream->connected, link)
+    {
+        const uint64_t silent_ms = client->established ? client_silent_ms(client, now) : 0;
+        if (silent_ms >= HANG_UP_AFTER_MS) {
+            client_hang_up(client);
+        } else if (silent_ms >= PING_AFTER_MS) {
+            client_ping(client);
+        }
+    }
+    if (!LIST_EMPTY(&stream->connected)) {
+        stream_look_later(stream);
+    }
 }
 
 /* Unlinks a client whose connection is gone. */
@@ -154,35 +187,23 @@ static void stream_bind(struct stream *stream, struct lws *wsi)
     if (client != NULL) {
         client->wsi = wsi;
         lws_set_opaque_user_data(wsi, client);
+        if (LIST_EMPTY(&stream->connected)) {
+            stream_look_later(stream);
+        }
         LIST_INSERT_HEAD(&stream->connected, client, link);
     }
 }
 
-/*
- * A peer whose kernel still acknowledges is there, even if its program is too busy to read, let
- * alone to answer a ping: it shall find its loss notice when it comes back. One that vanished
- * acknowledges nothing, not even the probes of a closed window, and is hung up on.
- */
-static void stream_publish_to(struct stream *stream, struct client *client,
-                              const struct tick_messages *tick, uint64_t since_last_ms)
-{
-    const uint64_t lost = feed_push(&client->feed, tick);
-    atomic_fetch_add_explicit(&stream->ticks_skipped, lost, memory_order_relaxed);
-    if (client->established && client_acknowledged(client, since_last_ms)) {
-        lws_validity_confirmed(client->wsi);
-    }
-    client_want_write(client);
-}
-
 static void stream_run_tick(struct stream *stream, struct tick_messages *tick)
 {
-    const uint64_t now = now_ms();
     struct client *client;
+    uint64_t lost = 0;
     LIST_FOREACH(client, &stream->connected, link)
     {
-        stream_publish_to(stream, client, tick, now - stream->published_ms);
+        lost += feed_push(&client->feed, tick);
+        client_want_write(client);
     }
-    stream->published_ms = now;
+    atomic_fetch_add_explicit(&stream->ticks_skipped, lost, memory_order_relaxed);
     for (size_t i = 0; i < TICK_MESSAGES; i++) {
         message_unref(&tick->messages[i]);
     }
@@ -271,12 +292,15 @@ static int stream_event(struct lws *wsi, enum lws_callback_reasons reason, void 
         stream_bind(stream, wsi);
         return 0;
     case LWS_CALLBACK_ESTABLISHED:
-        client_established(lws_get_opaque_user_data(wsi));
+        client_established(lws_get_opaque_user_data(wsi), now_ms());
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return client_write(lws_get_opaque_user_data(wsi), &stream->teller);
     case LWS_CALLBACK_RECEIVE:
-        return client_received(lws_get_opaque_user_data(wsi), bytes);
+        return client_received(lws_get_opaque_user_data(wsi), bytes, now_ms());
+    case LWS_CALLBACK_RECEIVE_PONG:
+        client_answered(lws_get_opaque_user_data(wsi), now_ms());
+        return 0;
     case LWS_CALLBACK_WSI_DESTROY: {
         /* Follows CLOSED, and comes too when the connection never stood. */
         struct client *client = lws_get_opaque_user_data(wsi);
@@ -329,9 +353,10 @@ static const struct lws_protocols PROTOCOLS[] = {
     {0},
 };
 
+/* None of its own: see stream_look. */
 static const lws_retry_bo_t IDLE_POLICY = {
-    .secs_since_valid_ping = PING_AFTER_S,
-    .secs_since_valid_hangup = HANG_UP_AFTER_S,
+    .secs_since_valid_ping = 0,
+    .secs_since_valid_hangup = 0,
 };
 
 static bool descriptors_clamp(char *why, size_t cap)
@@ -452,7 +477,6 @@ struct stream *stream_start(const struct stream_options *options, char *why, siz
         return NULL;
     }
     stream->teller = (struct loss_teller){options->loss_notice, options->arg};
-    stream->published_ms = now_ms();
     LIST_INIT(&stream->connected);
     pthread_mutex_init(&stream->mutex, NULL);
     pthread_cond_init(&stream->changed, NULL);

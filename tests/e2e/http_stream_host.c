@@ -207,6 +207,9 @@ static void option_set(struct host *host, int option, char *value)
     case 'i':
         host->interval_ms = number;
         break;
+    case 'u':
+        host->options.unix_path = value;
+        break;
     case 'x':
         free(host->pad);
         host->pad = pad_new(value);
@@ -239,6 +242,7 @@ static void options_parse(struct host *host, int count, char **arguments)
         {"connections-max", required_argument, NULL, 'n'},
         {"header-deadline-s", required_argument, NULL, 'd'},
         {"interval-ms", required_argument, NULL, 'i'},
+        {"unix", required_argument, NULL, 'u'},
         {"pad", required_argument, NULL, 'x'},
         {"logs-pad", required_argument, NULL, 'z'},
         {"backlog-pad", required_argument, NULL, 'y'},

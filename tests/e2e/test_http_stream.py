@@ -18,6 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -47,7 +48,7 @@ class Host:
         self.process = subprocess.Popen([PROGRAM, *options], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
         Host.running.add(self)
-        found = re.fullmatch(r"listening http://\S+:(\d+)/(?:, probes on \S+:(\d+))?\n",
+        found = re.fullmatch(r"listening http://\S+:(\d+)/(?:, unix socket \S+)?(?:, probes on \S+:(\d+))?\n",
                              self.process.stdout.readline())
         if found is None:
             _, errors = self.process.communicate(timeout=PATIENCE_S)
@@ -104,11 +105,13 @@ class Answer:
 
 
 def dial(port, receive_buffer=None):
-    one = socket.socket()
+    """A connection to a port of 127.0.0.1, or to the unix socket at a path."""
+    on_path = isinstance(port, str)
+    one = socket.socket(socket.AF_UNIX if on_path else socket.AF_INET)
     if receive_buffer:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     one.settimeout(PATIENCE_S)
-    one.connect(("127.0.0.1", port))
+    one.connect(port if on_path else ("127.0.0.1", port))
     return one
 
 
@@ -184,7 +187,10 @@ class Stream:
 
     def __init__(self, port, query="", receive_buffer=None, behind=b"", headers=""):
         self.socket = dial(port, receive_buffer)
-        head = f"GET {STREAM}{query} HTTP/1.1\r\nHost: localhost:{port}\r\n{UPGRADE}{headers}\r\n"
+        self.pings = 0
+        self.answers_pings = True
+        host = "localhost" if isinstance(port, str) else f"localhost:{port}"
+        head = f"GET {STREAM}{query} HTTP/1.1\r\nHost: {host}\r\n{UPGRADE}{headers}\r\n"
         self.socket.sendall(head.encode() + behind)
         self.status, self.headers = read_head(self.socket)
         if self.status == 101:
@@ -219,7 +225,9 @@ class Stream:
         while True:
             final, opcode, payload = self.read_frame()
             if opcode == PING:
-                self.socket.sendall(frame(PONG, payload))
+                self.pings += 1
+                if self.answers_pings:
+                    self.socket.sendall(frame(PONG, payload))
             elif opcode == CLOSE:
                 self.close_code = int.from_bytes(payload[:2], "big")
                 self.socket.sendall(frame(CLOSE, payload))
@@ -942,6 +950,34 @@ class Vanished(unittest.TestCase):
         Account(messages).check(self)
         self.assertEqual(Account(seen).losses, [])
         self.assertGreater(Account(messages).lost("ticks"), 10)
+
+    def test_silent_without_tcp(self):
+        """Where no kernel acknowledges, the program must: one that answers no ping is cut."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "socket")
+            host = Host("--interval-ms", "500", "--unix", path)
+            with Stream(path) as mute, Stream(path) as good:
+                mute.answers_pings = False
+                seen, done = [], threading.Event()
+
+                def read_on():
+                    while not done.is_set():
+                        seen.append(good.read())
+                reader = threading.Thread(target=read_on, daemon=True)
+                reader.start()
+                begin = time.monotonic()
+                with self.assertRaises(ConnectionError):
+                    while True:
+                        mute.read()
+                self.assertGreater(time.monotonic() - begin, 25, "cut too early")
+                self.assertGreater(mute.pings, 0)
+                cut_at = host.status()["tick"]
+                wait_for(lambda: seen[-1]["tick"] > cut_at, "the other one's next tick")
+                self.assertEqual(host.status()["stream_clients"], 1)
+                done.set()
+                reader.join()
+                self.assertGreater(good.pings, 0)
+            host.stop()
 
 
 if __name__ == "__main__":
