@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers through evhttp, which forgets the length on HEAD and sends a body if it is given one. */
+/*
+ * Answers through evhttp, which forgets the length on HEAD and sends a body if it is given one.
+ * A header costs it three allocations and a formatted line. What every answer carries rides behind
+ * the reason phrase instead, which evhttp copies as it is; nothing that came from outside does.
+ */
 #include "reply.h"
 
 #include <event2/buffer.h>
+#include <event2/http_struct.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+enum { STATUS_LINES_BYTES = 256 };
 
 static const char *reason_phrase(int status)
 {
@@ -37,21 +46,44 @@ void reply_header(struct evhttp_request *request, const char *name, const char *
     evhttp_add_header(evhttp_request_get_output_headers(request), name, value);
 }
 
-static void reply_common_headers(struct evhttp_request *request, int status, const char *type,
-                                 size_t bytes)
+/* evhttp would format the time anew for each answer. Main thread only. */
+static const char *date_now(void)
 {
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
-    if (status != 304) {
+    static char text[32];
+    static time_t second;
+    const time_t now = time(NULL);
+    if (now != second) {
+        struct tm utc;
+        gmtime_r(&now, &utc);
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+        second = now;
+    }
+    return text;
+}
+
+/* The reason phrase and behind it the lines that most answers have alike, of constants only. */
+static void status_lines(char lines[STATUS_LINES_BYTES], int status, const char *type, bool cached)
+{
+    char *end = stpcpy(lines, reason_phrase(status));
+    end = stpcpy(end, "\r\nX-Content-Type-Options: nosniff");
+    if (!cached) {
+        end = stpcpy(end, "\r\nCache-Control: no-store");
+    }
+    if (type != NULL) {
+        stpcpy(stpcpy(end, "\r\nContent-Type: "), type);
+    }
+}
+
+static void reply_headers(struct evhttp_request *request, int status, size_t bytes)
+{
+    const bool body_told = request->minor > 0 && request->type != EVHTTP_REQ_HEAD;
+    if (status != 304 && !body_told) { /* else evhttp adds it */
         char length[24];
         snprintf(length, sizeof length, "%zu", bytes);
         reply_header(request, "Content-Length", length);
     }
-    if (type != NULL) {
-        reply_header(request, "Content-Type", type);
-    }
-    reply_header(request, "X-Content-Type-Options", "nosniff");
-    if (evhttp_find_header(headers, "Cache-Control") == NULL) {
-        reply_header(request, "Cache-Control", "no-store");
+    if (request->minor > 0) {
+        reply_header(request, "Date", date_now());
     }
     if (status == 400 || status == 405) {
         reply_header(request, "Connection", "close");
@@ -61,23 +93,17 @@ static void reply_common_headers(struct evhttp_request *request, int status, con
 void reply_send(struct evhttp_request *request, int status, const char *type, const char *body,
                 size_t bytes)
 {
-    reply_common_headers(request, status, type, bytes);
-    struct evbuffer *buffer = NULL;
-    if (bytes > 0 && evhttp_request_get_command(request) != EVHTTP_REQ_HEAD) {
-        buffer = evbuffer_new();
-        if (buffer == NULL || evbuffer_add(buffer, body, bytes) != 0) {
-            /* A length was promised: an answer without its body would mislead. */
-            if (buffer != NULL) {
-                evbuffer_free(buffer);
-            }
-            evhttp_connection_free(evhttp_request_get_connection(request));
-            return;
-        }
+    char lines[STATUS_LINES_BYTES];
+    const struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    status_lines(lines, status, type, evhttp_find_header(headers, "Cache-Control") != NULL);
+    reply_headers(request, status, bytes);
+    if (bytes > 0 && evhttp_request_get_command(request) != EVHTTP_REQ_HEAD &&
+        evbuffer_add(evhttp_request_get_output_buffer(request), body, bytes) != 0) {
+        /* A length was promised: an answer without its body would mislead. */
+        evhttp_connection_free(evhttp_request_get_connection(request));
+        return;
     }
-    evhttp_send_reply(request, status, reason_phrase(status), buffer);
-    if (buffer != NULL) {
-        evbuffer_free(buffer);
-    }
+    evhttp_send_reply(request, status, lines, NULL);
 }
 
 void reply_text(struct evhttp_request *request, int status, const char *line)

@@ -11,8 +11,8 @@ void reply_header(struct evhttp_request *request, const char *name, const char *
 
 /*
  * Sends an answer with the headers added so far, and ends the request. The length is always told;
- * HEAD gets no body. The bytes are copied. Content-Type is type unless that is NULL. 400 and 405
- * close the connection: what follows a request of doubtful framing is not read.
+ * HEAD gets no body. The bytes are copied. Content-Type is type, a constant, unless NULL. 400 and
+ * 405 close the connection: what follows a request of doubtful framing is not read.
  */
 void reply_send(struct evhttp_request *request, int status, const char *type, const char *body,
                 size_t bytes);

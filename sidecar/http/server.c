@@ -29,7 +29,8 @@ enum {
     HEADER_BYTES_MAX = 16 << 10,
     BODY_BYTES_MAX = 16 << 10, /* of requests that are refused anyway */
     ANSWER_DEADLINE_S = 60,    /* the slowest reader of an answer */
-    SWEEP_INTERVAL_MS = 500,
+    SWEEP_INTERVAL_MS = 500,   /* while there are connections */
+    BUCKETS_LOG2 = 8,
     REST_MS = 200,           /* between two tries to accept without descriptors */
     REST_LOG_INTERVAL_S = 10 /* at most one line in so long */
 };
@@ -40,14 +41,17 @@ struct connection {
     struct evhttp_connection *evhttp; /* NULL until greeted */
     uint64_t deadline_ms;
     size_t nuls; /* bytes of value 0 that came so far */
-    LIST_ENTRY(connection) link;
+    LIST_ENTRY(connection) link, bucket_link;
 };
+
+LIST_HEAD(connections, connection);
 
 struct server {
     struct evhttp *evhttp;
     struct evconnlistener *listener;
     struct event *greet, *sweep, *rest;
-    LIST_HEAD(, connection) connections;
+    struct connections connections;                /* those that are not greeted first */
+    struct connections buckets[1 << BUCKETS_LOG2]; /* greeted ones, by their evhttp_connection */
     unsigned count;
     bool bound; /* the listener belongs to evhttp */
     bool resting;
@@ -132,10 +136,34 @@ static void connection_set_deadline(struct connection *connection, unsigned seco
     connection->deadline_ms = now_ms() + (uint64_t)seconds * 1000;
 }
 
+/* By a multiplication, because addresses of the same size lie at equal distances. */
+static struct connections *server_bucket(struct server *server,
+                                         const struct evhttp_connection *evhttp)
+{
+    const uint64_t mixed = (uint64_t)(uintptr_t)evhttp * UINT64_C(0x9e3779b97f4a7c15);
+    return &server->buckets[mixed >> (64 - BUCKETS_LOG2)];
+}
+
+/* NULL: none of ours, because memory was out when it came. */
+static struct connection *server_find(struct server *server, const struct evhttp_connection *evhttp)
+{
+    struct connection *connection;
+    LIST_FOREACH(connection, server_bucket(server, evhttp), bucket_link)
+    {
+        if (connection->evhttp == evhttp) {
+            break;
+        }
+    }
+    return connection;
+}
+
 static void connection_end(struct connection *connection)
 {
     struct server *server = connection->server;
     LIST_REMOVE(connection, link);
+    if (connection->evhttp != NULL) {
+        LIST_REMOVE(connection, bucket_link);
+    }
     server->count--;
     free(connection);
     server_update_listener(server);
@@ -183,6 +211,15 @@ static bool connection_took_nul(const struct connection *connection)
            connection->nuls > buffer_nuls(bufferevent_get_input(bufferevent), 0);
 }
 
+/* Nobody wakes up for an empty list. */
+static void server_sweep_later(struct server *server)
+{
+    const struct timeval interval = timeval_of_ms(SWEEP_INTERVAL_MS);
+    if (server->count > 0 && !event_pending(server->sweep, EV_TIMEOUT, NULL)) {
+        event_add(server->sweep, &interval);
+    }
+}
+
 /* A new connection's bufferevent. evhttp makes one of its own when given NULL, unseen by us. */
 static struct bufferevent *server_bufferevent(struct event_base *base, void *arg)
 {
@@ -205,6 +242,7 @@ static struct bufferevent *server_bufferevent(struct event_base *base, void *arg
     LIST_INSERT_HEAD(&server->connections, connection, link);
     server->count++;
     server_update_listener(server);
+    server_sweep_later(server);
     event_active(server->greet, 0, 0);
     return bufferevent;
 }
@@ -222,6 +260,7 @@ static void connection_greet(struct connection *connection)
         return;
     }
     connection->evhttp = argument;
+    LIST_INSERT_HEAD(server_bucket(connection->server, argument), connection, bucket_link);
     evhttp_connection_set_closecb(connection->evhttp, connection_closed, connection);
 }
 
@@ -231,11 +270,9 @@ static void server_greet(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct server *server = arg;
     struct connection *connection = LIST_FIRST(&server->connections);
-    while (connection != NULL) {
+    while (connection != NULL && connection->evhttp == NULL) {
         struct connection *next = LIST_NEXT(connection, link);
-        if (connection->evhttp == NULL) {
-            connection_greet(connection);
-        }
+        connection_greet(connection);
         connection = next;
     }
 }
@@ -254,6 +291,7 @@ static void server_sweep(evutil_socket_t fd, short what, void *arg)
         }
         connection = next;
     }
+    server_sweep_later(server);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -268,18 +306,13 @@ static void request_answered(struct evhttp_request *request, void *arg)
 static void server_request(struct evhttp_request *request, void *arg)
 {
     struct server *server = arg;
-    const struct evhttp_connection *evhttp = evhttp_request_get_connection(request);
-    struct connection *connection;
-    LIST_FOREACH(connection, &server->connections, link)
-    {
-        if (connection->evhttp == evhttp) {
-            connection_set_deadline(connection, ANSWER_DEADLINE_S);
-            evhttp_request_set_on_complete_cb(request, request_answered, connection);
-            if (connection_took_nul(connection)) {
-                reply_text(request, 400, "a NUL in the request");
-                return;
-            }
-            break;
+    struct connection *connection = server_find(server, evhttp_request_get_connection(request));
+    if (connection != NULL) {
+        connection_set_deadline(connection, ANSWER_DEADLINE_S);
+        evhttp_request_set_on_complete_cb(request, request_answered, connection);
+        if (connection_took_nul(connection)) {
+            reply_text(request, 400, "a NUL in the request");
+            return;
         }
     }
     server->handler(request, server->arg);
@@ -289,12 +322,10 @@ static void server_request(struct evhttp_request *request, void *arg)
 
 static bool server_make_events(struct server *server, struct event_base *base)
 {
-    const struct timeval interval = timeval_of_ms(SWEEP_INTERVAL_MS);
     server->greet = event_new(base, -1, 0, server_greet, server);
     server->rest = evtimer_new(base, server_rest_ends, server);
-    server->sweep = event_new(base, -1, EV_PERSIST, server_sweep, server);
-    return server->greet != NULL && server->rest != NULL && server->sweep != NULL &&
-           event_add(server->sweep, &interval) == 0;
+    server->sweep = evtimer_new(base, server_sweep, server);
+    return server->greet != NULL && server->rest != NULL && server->sweep != NULL;
 }
 
 static void server_configure(struct server *server)
