@@ -24,8 +24,8 @@ enum {
     ALLOW_HOSTS_MAX = 32,
     TOKEN_BYTES_MIN = 16,
     TOKEN_BYTES_MAX = 4096,
-    STOP_MS_MAX = 3000, /* for streams to close; the whole stop stays under 5 s */
-    DESCRIPTORS_MAX = 65536,
+    STOP_MS_MAX = 3000,        /* for streams to close; the whole stop stays under 5 s */
+    DESCRIPTORS_SHARED = 8192, /* by connections, regions and all else */
     CONNECTIONS_MIN = 8,
     CONNECTIONS_MAX = 1024,
 };
@@ -396,14 +396,16 @@ static void on_libevent_message(int severity, const char *message)
         log_line(LOG_LEVEL_WARN, "libevent: %s", message);
 }
 
-/* As many descriptors as may be had; libwebsockets sizes a table by them. Returns how many. */
-static rlim_t descriptors_set(void)
+/* As many descriptors as can be of use, and may be had: libwebsockets sizes tables by them, which
+ * are resident. Returns how many. */
+static rlim_t descriptors_set(unsigned clients_max)
 {
+    const rlim_t useful = DESCRIPTORS_SHARED + 2 * (rlim_t)clients_max;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return 0;
     const rlim_t before = limit.rlim_cur;
-    limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+    limit.rlim_cur = limit.rlim_max < useful ? limit.rlim_max : useful;
     return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
 }
 
@@ -544,7 +546,7 @@ int serve_main(int argc, char **argv)
     server.clients_max = options.clients_max;
     signal(SIGPIPE, SIG_IGN);
     event_set_log_callback(on_libevent_message);
-    server.descriptors = descriptors_set();
+    server.descriptors = descriptors_set(options.clients_max);
 
     code = EXIT_RUNTIME;
     if (server_start(&server, &options, token, why, sizeof why)) {
