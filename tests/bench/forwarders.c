@@ -3,10 +3,10 @@
  * forwarders --dir DIR [--count N] [--instruments N] [--attributes N] [--lanes N] [--threads N]
  *            [--lines N] [--spans N]: N processes, each with a region in DIR of so many counters.
  *
- * Threads take a lane each and keep it. Every 100 ms each counter is added to, and each thread
+ * Threads take a lane each and keep it. Every 100 ms they add to each counter; every 10 ms each
  * writes its share of so many log lines and spans a second (100 bytes; 6 attributes). Prints
- * "ready"; answers each line of its standard input with "LINES SPANS" written so far, of the first
- * process; ends everything at its end.
+ * "ready"; a line on its standard input stops all that of the first process, and is answered with
+ * the "LINES SPANS" that it wrote. Everything ends at the end of the input.
  */
 #include "fwdscope.h"
 
@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TURN_MS = 100, TURNS_A_SECOND = 10, THREADS_MAX = 64, ATTRIBUTES_MAX = 8, LINE_BYTES = 100 };
+enum {
+    THREADS_MAX = 64,
+    ATTRIBUTES_MAX = 8,
+    LINE_BYTES = 100,
+    TURN_MS = 10,
+    TURNS_A_SECOND = 100,
+    TURNS_A_COUNT = 10,
+};
 
 static struct {
     const char *dir;
@@ -31,6 +39,8 @@ static struct {
 
 static fwdscope_counter *counters;
 static atomic_ulong lines_written, spans_written;
+static atomic_bool stopping;
+static pthread_t threads[THREADS_MAX];
 
 /* ---- one process ------------------------------------------------------------------------------
  */
@@ -93,14 +103,16 @@ static void *thread_run(void *arg)
     const unsigned long thread = (unsigned long)(size_t)arg;
     struct timespec next;
     clock_gettime(CLOCK_MONOTONIC, &next);
-    for (unsigned long turn = 0;; turn++) {
+    /* Without records there is nothing to do in between. */
+    const unsigned long step = wanted.lines + wanted.spans > 0 ? 1 : TURNS_A_COUNT;
+    for (unsigned long turn = 0; !atomic_load(&stopping); turn += step) {
         fwdscope_heartbeat();
-        for (unsigned long i = 0; i < wanted.instruments; i++) {
+        for (unsigned long i = 0; i < wanted.instruments && turn % TURNS_A_COUNT == 0; i++) {
             fwdscope_counter_add(counters[i], 1 + i % 7);
         }
         lines_write(share(wanted.lines, turn, thread));
         spans_write(share(wanted.spans, turn, thread));
-        next.tv_nsec += TURN_MS * 1000000;
+        next.tv_nsec += (long)step * TURN_MS * 1000000;
         next.tv_sec += next.tv_nsec / 1000000000;
         next.tv_nsec %= 1000000000;
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
@@ -127,8 +139,7 @@ static int region_open(unsigned long number)
     }
     counters_register();
     for (unsigned long i = 0; i < wanted.threads; i++) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, thread_run, (void *)(size_t)i) != 0) {
+        if (pthread_create(&threads[i], NULL, thread_run, (void *)(size_t)i) != 0) {
             return 1;
         }
     }
@@ -205,6 +216,11 @@ int main(int argc, char **argv)
     puts("ready");
     fflush(stdout);
     while (read(STDIN_FILENO, line, sizeof line) > 0) {
+        atomic_store(&stopping, true);
+        for (unsigned long i = 0; i < wanted.threads; i++) {
+            pthread_join(threads[i], NULL);
+        }
+        wanted.threads = 0;
         printf("%lu %lu\n", atomic_load(&lines_written), atomic_load(&spans_written));
         fflush(stdout);
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that measure the sidecar as a whole: it, forwarders, and clients that read all they get.
+"""Processes that measure the sidecar as a whole: it, forwarders, clients that read all they get.
 
 Everything listens on 127.0.0.1 and is ended by its own pid, whatever happens. The server has the
 last CPU and its load the first, so that neither is measured on the other's caches.
@@ -128,8 +128,8 @@ class Forwarders(Child):
         super().__init__([build / "tests/bench/forwarders", "--dir", directory, *words], LOAD_CPU)
         self.line("ready")
 
-    def written(self):
-        """(lines, spans)"""
+    def stop(self):
+        """No more records from the first of them; (lines, spans) that it wrote."""
         return tuple(self.ask())
 
 
@@ -143,6 +143,12 @@ class Clients(Child):
 
     def bytes(self):
         return self.ask()[0]
+
+    def message_bytes(self):
+        """Awaits the end of the next message; what came up to it."""
+        before = self.bytes()
+        wait_until(lambda: self.bytes() != before, "the next message")
+        return self.quiet_bytes()
 
     def quiet_bytes(self):
         """Awaits a pause between two messages; what came up to it."""
