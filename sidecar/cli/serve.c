@@ -426,6 +426,8 @@ static struct event_base *base_new(void)
     if (config != NULL) {
         /* Without it the environment could turn on the changelist, which breaks the hand-over. */
         event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
+        /* By its coarse clock a timer wakes it twice, the first time a few ms early. */
+        event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
         base = event_base_new_with_config(config);
         event_config_free(config);
     }
