@@ -32,6 +32,7 @@ BUILD = pathlib.Path(os.environ.get("FWDSCOPE_BUILD", ROOT / "build-tests/bench"
 
 MESSAGE_BYTES = 100000
 MESSAGE_INSTRUMENTS = 258 # about so many bytes as one document of OTLP
+TICK_BYTES = 375500 # of 1,000 points
 EVERY_MS = 100
 CLIENTS = 1000
 ROUND_S = 1.5
@@ -181,7 +182,20 @@ def tick_cpu(server):
     return cpu / ticks / 1e6
 
 
+def tick_sent():
+    """What the kernel takes of it: as many bytes, sent to as many connections as often."""
+    with Peer(BUILD, "send", TICK_BYTES, EVERY_MS) as server, \
+            Clients(BUILD, server.port, 10) as clients:
+        time.sleep(0.3)
+        first, cpu = clients.quiet_bytes(), cpu_ns(server.pid)
+        time.sleep(ROUND_S)
+        ticks = (clients.quiet_bytes() - first) / TICK_BYTES / 10
+        return (cpu_ns(server.pid) - cpu) / ticks / 1e6
+
+
 def tick(contender):
+    if contender == "send":
+        return tick_sent()
     with ours("--interval", f"{EVERY_MS}ms", instruments=1000) as server, \
             Clients(BUILD, server.port, 10, load.STREAM):
         return tick_cpu(server)
@@ -200,7 +214,7 @@ OPERATIONS = {
     rss: ("fwdscope", "evhttp", "libwebsockets", "nginx", "node_exporter", "node_ws"),
     idle_cpu: ("fwdscope",),
     start: ("fwdscope",),
-    tick: ("fwdscope",),
+    tick: ("fwdscope", "send"),
     tick_unheard: ("fwdscope",),
 }
 
