@@ -36,7 +36,7 @@ struct series_table {
     uint8_t *states; /* enum sample_state, one a node */
     size_t state_capacity;
     bool out_of_memory;
-    struct point_row *recycled; /* NULL, or the block of a row that nobody needs any more */
+    struct point_row *recycled;  /* NULL, or the block of a row that nobody needs any more */
     struct series_place *places; /* of instruments */
     size_t place_count;
     struct series_companion *companion;
