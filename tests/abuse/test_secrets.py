@@ -191,7 +191,7 @@ class Configuration(abuse.Case):
         client = self.good_client(sidecar)
         watcher = self.watch(patient.path)
         path = os.path.join(self.scratch, "config.yaml")
-        for number in range(count):
+        for number in range(count + 1):  # the last one is sound
             pathlib.Path(path).write_text(planted(number), encoding="ascii")
             patient.do("config", "/etc/patient.yaml", path)
             if number % 10 == 0:
