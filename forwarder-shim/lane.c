@@ -59,7 +59,7 @@ void shim_gates_free(struct shim *shim)
     munmap(shim->gates, shim->sizes.lanes * sizeof *shim->gates);
 }
 
-void shim_turn_on(struct shim *shim)
+void shim_gates_wire(struct shim *shim)
 {
     for (uint32_t i = 0; i < shim->sizes.lanes; i++) {
         struct gate *gate = &shim->gates[i];
@@ -69,6 +69,14 @@ void shim_turn_on(struct shim *shim)
         gate->shim = shim;
         for (int kind = 0; kind < HANDLE_KINDS; kind++)
             gate->keys[kind] = handle_make(shim->key, (enum handle_kind)kind, 0);
+    }
+}
+
+void shim_turn_on(struct shim *shim)
+{
+    shim_gates_wire(shim);
+    for (uint32_t i = 0; i < shim->sizes.lanes; i++) {
+        struct gate *gate = &shim->gates[i];
         fws_put(&gate->slots, shim->sizes.slots);
         if (!gate->lane->shared) {
             fws_put(&gate->own_slots, shim->sizes.slots);

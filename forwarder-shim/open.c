@@ -483,12 +483,16 @@ static void shim_wire(struct shim *shim, const struct plan *plan, const uint64_t
 /* ---- open ------------------------------------------------------------------------------------ */
 
 /* In a child made by fork(): gives up the copy of the descriptor, so that the child does not keep
- * the lock when the parent dies. The switch is already off. */
+ * the lock when the parent dies. The gates are already shut. When a signal handler forks, the child
+ * may return to the call that it interrupted, behind the gate: that finds its lane, and private
+ * memory in the place of the region. */
 static void child_let_go(void)
 {
     int saved = errno;
-    if (process.last != NULL)
+    if (process.last != NULL) {
         fws_region_disown(&process.last->region);
+        shim_gates_wire(process.last);
+    }
     fws_put(&process.opening, 0); /* the thread that held it is the parent's */
     errno = saved;
 }

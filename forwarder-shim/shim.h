@@ -298,6 +298,8 @@ static inline uint64_t lane_id(const struct lane *lane, int which, uint64_t draw
 
 /* Makes the shut gates of a life; false, with errno: no memory, or no way to have them wiped. */
 bool shim_gates_make(struct shim *shim);
+/* Writes all of them but the limits; in a forked child again, where a call may be in the middle. */
+void shim_gates_wire(struct shim *shim);
 void shim_gates_free(struct shim *shim);
 /* Opens the gates of a life to every thread, or shuts them; false: that life is not on, so another
  * thread was first. */

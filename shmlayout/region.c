@@ -271,6 +271,10 @@ void fws_region_release(struct fws_region *region)
 
 void fws_region_disown(struct fws_region *region)
 {
+    /* Never in the place of something else: a map that is there, or a newer one, stays. */
+    if (region->words != NULL)
+        (void)mmap((void *)region->words, (size_t)region->bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (descriptor_is_ours(region))
         close(region->fd);
     region->fd = -1;

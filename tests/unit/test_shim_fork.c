@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,6 +91,32 @@ static void forked_child_is_inert(void)
     if (pid == 0)
         _exit(child_is_inert());
     wait_for(pid);
+    parent_check();
+}
+
+static char *far_text; /* not there before the handler came */
+static pid_t far_pid;
+
+static void on_far_text(int number)
+{
+    (void)number;
+    CHECK(mprotect(far_text, 4096, PROT_READ | PROT_WRITE) == 0);
+    far_pid = fork();
+}
+
+/* A handler forks, and its child returns to the call that it interrupted: that ends, inert. */
+static void child_returns_into_a_call(void)
+{
+    const struct sigaction action = {.sa_handler = on_far_text, .sa_flags = (int)SA_RESETHAND};
+    far_text = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(far_text != MAP_FAILED);
+    const struct fwdscope_attribute attribute = fwdscope_string("far", far_text);
+    parent_begin();
+    CHECK(sigaction(SIGSEGV, &action, NULL) == 0);
+    fwdscope_span_set(the_span, &attribute, 1);
+    if (far_pid == 0)
+        _exit(child_is_inert());
+    wait_for(far_pid);
     parent_check();
 }
 
@@ -337,6 +364,7 @@ int main(void)
 {
     static const struct shim_case cases[] = {
         {"forked child is inert", forked_child_is_inert},
+        {"child returns into a call", child_returns_into_a_call},
         {"cloned child is inert", cloned_child_is_inert},
         {"grandchild is inert", grandchild_is_inert},
         {"fork leaves errno alone", fork_leaves_errno_alone},

@@ -58,7 +58,8 @@ void fws_region_abandon(struct fws_region *region, const char *dir, const char *
 void fws_region_release(struct fws_region *region);
 
 /* In a forked child, which has no map: closes its copy of the descriptor, under the same condition.
- * The lock is shared with the parent and stays the parent's. Async-signal-safe. */
+ * The lock is shared with the parent and stays the parent's. Where the map was there is private
+ * memory then: a call that a handler interrupted to fork ends in it. Async-signal-safe. */
 void fws_region_disown(struct fws_region *region);
 
 /* ---- readers --------------------------------------------------------------------------------- */
