@@ -293,15 +293,10 @@ void fwdscope_total_set(fwdscope_total total, uint64_t value)
     (void)value_set(HANDLE_TOTAL, total.id, value);
 }
 
-static int64_t double_to_int(double value)
+/* Whether it is in the range of int64_t once it is rounded toward zero; not-a-number is not. */
+static bool double_fits_int(double value)
 {
-    if (isnan(value))
-        return 0;
-    if (value >= 9223372036854775808.0)
-        return INT64_MAX;
-    if (value < -9223372036854775808.0)
-        return INT64_MIN;
-    return (int64_t)value;
+    return value >= -9223372036854775808.0 && value < 9223372036854775808.0;
 }
 
 static uint64_t double_bits(double value)
@@ -313,8 +308,12 @@ static uint64_t double_bits(double value)
 
 void fwdscope_gauge_set(fwdscope_gauge gauge, double value)
 {
-    if (!value_set(HANDLE_DOUBLE_GAUGE, gauge.id, double_bits(value)))
-        (void)value_set(HANDLE_INT_GAUGE, gauge.id, (uint64_t)double_to_int(value));
+    if (value_set(HANDLE_DOUBLE_GAUGE, gauge.id, double_bits(value)))
+        return;
+    if (double_fits_int(value))
+        (void)value_set(HANDLE_INT_GAUGE, gauge.id, (uint64_t)(int64_t)value);
+    else
+        fwdscope_gauge_clear(gauge);
 }
 
 void fwdscope_gauge_set_int(fwdscope_gauge gauge, int64_t value)

@@ -271,7 +271,8 @@ FWDSCOPE_API void fwdscope_total_set(fwdscope_total total, uint64_t value);
 /* Adds to a sum that may fall. */
 FWDSCOPE_API void fwdscope_updown_add(fwdscope_updown updown, int64_t n);
 /* Sets a gauge; the last writer wins. Absent until first set. A gauge holds what it was registered
- * for: set on an int gauge rounds toward zero, set_int on a double gauge converts. */
+ * for: set on an int gauge rounds toward zero, and makes it absent where no int64_t is the value
+ * (not-a-number, infinite, too large); set_int on a double gauge converts. */
 FWDSCOPE_API void fwdscope_gauge_set(fwdscope_gauge gauge, double value);
 FWDSCOPE_API void fwdscope_gauge_set_int(fwdscope_gauge gauge, int64_t value);
 /* Makes a gauge absent again: its series has ended. */

@@ -989,17 +989,20 @@ static void gauges(void)
         int64_t to;
     } rounded[] = {{2.9, 2},
                    {-2.9, -2},
-                   {(double)NAN, 0},
-                   {1e300, INT64_MAX},
-                   {-1e300, INT64_MIN},
-                   {HUGE_VAL, INT64_MAX},
-                   {-HUGE_VAL, INT64_MIN},
-                   {9223372036854775808.0, INT64_MAX},
+                   {9223372036854774784.0, INT64_MAX - 1023},
                    {-9223372036854775808.0, INT64_MIN},
                    {-0.0, 0}};
+    static const double unfit[] = {(double)NAN, 1e300,     -1e300,
+                                   HUGE_VAL,    -HUGE_VAL, 9223372036854775808.0};
     for (size_t n = 0; n < sizeof rounded / sizeof *rounded; n++) {
         fwdscope_gauge_set(i, rounded[n].from);
         CHECK_EQUAL(peek_sum(&peek, "i", 0), rounded[n].to);
+        CHECK_EQUAL(peek_sum(&peek, "i", 1), 1);
+    }
+    for (size_t n = 0; n < sizeof unfit / sizeof *unfit; n++) { /* no number is made up for it */
+        fwdscope_gauge_set_int(i, 1);
+        fwdscope_gauge_set(i, unfit[n]);
+        CHECK_EQUAL(peek_sum(&peek, "i", 1), 0);
     }
     fwdscope_gauge_set_int(i, INT64_MIN);
     CHECK_EQUAL(peek_sum(&peek, "i", 0), INT64_MIN);
