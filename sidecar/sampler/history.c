@@ -23,6 +23,12 @@ static size_t chunk_bytes(const struct record_chunk *chunk)
     return sizeof *chunk + chunk->capacity * sizeof *chunk->words;
 }
 
+/* What none of its records takes. */
+static size_t chunk_rest_bytes(const struct record_chunk *chunk)
+{
+    return sizeof *chunk + (chunk->capacity - chunk->used) * sizeof *chunk->words;
+}
+
 static uint64_t kept_head(const struct record *record)
 {
     return (uint64_t)record->word_count | (uint64_t)record->kind << 32;
@@ -93,6 +99,8 @@ static bool queue_add_chunk(struct record_queue *queue, size_t need)
         .earliest_unix_ns = UINT64_MAX,
         .capacity = (bytes - sizeof *chunk) / sizeof *chunk->words,
     };
+    if (queue->next > queue->published) /* then the newest chunk holds some that wait */
+        queue->waiting_bytes += chunk_rest_bytes(queue->newest);
     if (queue->newest != NULL)
         queue->newest->next = chunk;
     else

@@ -22,7 +22,8 @@ struct record_chunk; /* some consecutive records in one block */
 struct record_queue {
     struct record_chunk *oldest, *newest;
     size_t bytes, max_bytes; /* of all chunks */
-    size_t waiting_bytes;    /* of the records that are not yet published */
+    size_t waiting_bytes;    /* of the records that are not yet published, and what is left of the
+                                chunks that they filled: room that nobody has meanwhile */
     size_t records_kept;     /* older ones go, a chunk at a time, once there are more */
     uint64_t first;          /* serial of the oldest record */
     uint64_t next;           /* serial of the next one */

@@ -12,7 +12,7 @@
 enum {
     DRAIN_RECORDS_MAX = 65536, /* a drain: a bound on the work between two events */
     SLICE_RECORDS = 64,        /* taken between two looks at the room that is left */
-    SLICE_BYTES_MAX = 5 << 18, /* so many of the longest: 16 KiB of text, 2 KiB of attributes */
+    SLICE_BYTES_MAX = 2 << 20, /* chunks of so many of the longest, 18 KiB of each 64 KiB empty */
 };
 
 struct life *life_open(const char *path, const struct life_options *options,

@@ -27,6 +27,7 @@
 enum { LINE_BYTES = 500, PATH_BYTES = 512, FORWARDERS_MAX = 8 };
 
 static char dir[64];
+static size_t line_bytes; /* of the forwarders that are started from now on */
 
 /* A forwarder in a process of its own, which writes when it is told to. */
 struct forwarder {
@@ -54,7 +55,7 @@ _Noreturn static void forwarder_run(const char *instance, int orders, int answer
         .log_ring_bytes = 64 << 20,
         .span_ring_bytes = 16 << 10,
     };
-    static const char line[LINE_BYTES];
+    static const char line[FWS_LOG_BYTES_MAX];
     char path[PATH_BYTES] = "";
     uint32_t lines;
     if (fwdscope_open(&options))
@@ -63,7 +64,7 @@ _Noreturn static void forwarder_run(const char *instance, int orders, int answer
         _exit(1);
     while (read(orders, &lines, sizeof lines) == sizeof lines) {
         for (uint32_t i = 0; i < lines; i++)
-            fwdscope_log(FWDSCOPE_INFO, line, sizeof line);
+            fwdscope_log(FWDSCOPE_INFO, line, line_bytes);
         if (write(answers, &lines, sizeof lines) != sizeof lines)
             _exit(1);
     }
@@ -142,6 +143,7 @@ static int fleet_setup(void **state)
     fleet_init(&fleet, &target, &options);
     fleet.silent = true;
     forwarder_count = 0;
+    line_bytes = LINE_BYTES;
     now_ns = 1000 * SECOND_NS;
     return 0;
 }
@@ -328,6 +330,26 @@ static void what_finds_no_room_waits_in_its_ring(void **state)
     assert_int_equal(fleet_totals(&fleet).logs_lost, 0);
 }
 
+/* Three of the longest lines leave a quarter of their chunk empty: room that nobody has. */
+static void the_longest_lines_wait_as_well(void **state)
+{
+    (void)state;
+    enum { LINES = 3000 }; /* 48 MiB, in a ring of 64; a queue takes 16 */
+    line_bytes = FWS_LOG_BYTES_MAX;
+    const struct forwarder *loud = forwarder_start("loud");
+    unsigned fill;
+    ticks(1);
+    forwarder_write(loud, LINES);
+    (void)fleet_drain(&fleet, &fill);
+    assert_true(fleet_is_pressed(&fleet));
+    for (; fleet_is_pressed(&fleet); (void)fleet_drain(&fleet, &fill)) {
+        assert_int_equal(life_losses(current_named("loud")).logs, 0);
+        ticks(1); /* as `serve` does */
+    }
+    assert_int_equal(current_named("loud")->history.logs.next, LINES);
+    assert_int_equal(fleet_totals(&fleet).logs_lost, 0);
+}
+
 /* Of all lives together no more waits than makes one document; who had to wait is the next. */
 static void all_that_waits_is_bounded(void **state)
 {
@@ -488,6 +510,7 @@ int main(void)
         FLEET_TEST(all_histories_together_are_bounded),
         FLEET_TEST(points_alone_are_bounded),
         FLEET_TEST(what_finds_no_room_waits_in_its_ring),
+        FLEET_TEST(the_longest_lines_wait_as_well),
         FLEET_TEST(all_that_waits_is_bounded),
         FLEET_TEST(dead_lives_are_bounded_and_the_oldest_goes),
         FLEET_TEST(a_dead_life_gives_way_to_a_living_one),

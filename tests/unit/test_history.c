@@ -424,7 +424,7 @@ static void a_trim_leaves_what_is_not_published(void **state)
         row_queue_push(&history.rows, row_at(t * SECOND_NS, 1000));
     histories_trim(all, 1, 0, 0);
     assert_int_equal(history.logs.first, 0);
-    assert_int_equal(history.logs.waiting_bytes, 5000 * 128 * 8);
+    assert_in_range(history.logs.waiting_bytes, 5000 * 128 * 8, history.logs.bytes);
     assert_int_equal(history.rows.count, 1);
     assert_int_equal(row_queue_newest(&history.rows)->time_unix_ns, 200 * SECOND_NS);
     record_queue_publish(&history.logs);
