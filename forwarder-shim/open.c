@@ -30,7 +30,7 @@ static struct {
     fws_word opening; /* 1 while a thread opens */
     char reason[SHIM_REASON_BYTES];
     char path[4096];
-} process = {.reason = "not open: fwdscope_open() was not called"};
+} process;
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
@@ -650,6 +650,8 @@ bool fwdscope_open(const struct fwdscope_options *options)
 
 const char *fwdscope_reason(void)
 {
+    if (process.reason[0] == '\0' && process.last == NULL)
+        return "not open: fwdscope_open() was not called";
     if (process.reason[0] == '\0' && !fwdscope_is_on())
         return "off in a forked child: open a region of its own with fwdscope_open(); a daemon "
                "does so after daemon(3)";

@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 
-PAIRS = 30
+PAIRS = 60
 LINES = 1_000_000
 COUNTED_LINES = (4_000, 12_000) # under callgrind, which takes fifty times as long
 BOUND = 120.0                   # seconds that a run may take before it counts as hung
