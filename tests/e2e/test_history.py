@@ -121,6 +121,9 @@ class ManyForwarders(Case):
         self.assertGreater(later, 200 * MIB)
         self.assertLess(max(loaded, later), self.OWN_MAX)
 
+        for patient in patients:  # those before may be older than a backlog of a minute by now
+            patient.do("spans", 20)
+        sidecar.await_tick()
         for backlog in (60, 300):
             first, last, size = self.first_ms(sidecar, backlog)
             print(f"figure: backlog of {backlog} s, {self.COUNT} loaded forwarders: first message "
