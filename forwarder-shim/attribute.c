@@ -21,9 +21,10 @@ static size_t attr_words(const uint64_t *head)
 }
 
 /* The value of an attribute that is no string; false: of no known type. */
-static inline bool attr_number(const struct fwdscope_attribute *attribute, uint64_t *number)
+static inline bool attr_number(const struct fwdscope_attribute *attribute, uint32_t type,
+                               uint64_t *number)
 {
-    switch (attribute->type) {
+    switch (type) {
     case FWDSCOPE_INT:
     case FWDSCOPE_DOUBLE:
         memcpy(number, &attribute->value, sizeof *number);
@@ -44,14 +45,19 @@ static inline size_t attr_encode(uint64_t *out, const struct fwdscope_attribute 
     uint64_t number;
     if (attribute->key == NULL)
         return 0;
-    const size_t key_bytes = strnlen(attribute->key, FWS_NAME_BYTES_MAX + 1);
+    const uint32_t type = attribute->type & 0xff;
+    size_t key_bytes = attribute->type >> 8 & 0xff; /* of a literal */
+    if (key_bytes == 0)
+        key_bytes = strnlen(attribute->key, FWS_NAME_BYTES_MAX + 1);
     if (key_bytes == 0 || key_bytes > FWS_NAME_BYTES_MAX)
         return 0;
     const size_t at = 1 + fws_text_to_words(out + 1, attribute->key, key_bytes);
     *bit = UINT64_C(1) << (out[at - 1] * UINT64_C(0x9e3779b97f4a7c15) >> 58);
-    if (attribute->type == FWDSCOPE_STRING) {
+    if (type == FWDSCOPE_STRING) {
         const char *text = attribute->value.string != NULL ? attribute->value.string : "";
-        size_t bytes = strnlen(text, FWS_ATTR_VALUE_BYTES_MAX + 1);
+        size_t bytes = attribute->type >> 16;
+        if (bytes == 0)
+            bytes = strnlen(text, FWS_ATTR_VALUE_BYTES_MAX + 1);
         if (SHIM_RARE(bytes > FWS_ATTR_VALUE_BYTES_MAX)) {
             bytes = text_cut(text, bytes, FWS_ATTR_VALUE_BYTES_MAX);
             *cut = 1;
@@ -59,9 +65,9 @@ static inline size_t attr_encode(uint64_t *out, const struct fwdscope_attribute 
         out[0] = FWS_ATTR_HEAD(FWS_ATTR_STRING, key_bytes, bytes);
         return at + fws_text_to_words(out + at, text, bytes);
     }
-    if (!attr_number(attribute, &number))
+    if (!attr_number(attribute, type, &number))
         return 0;
-    out[0] = FWS_ATTR_HEAD(attribute->type, key_bytes, FWS_WORD_BYTES);
+    out[0] = FWS_ATTR_HEAD(type, key_bytes, FWS_WORD_BYTES);
     out[at] = number;
     return at + 1;
 }
@@ -101,27 +107,32 @@ static __attribute__((noinline)) bool attr_join(struct attr_list *list, uint64_t
 size_t attrs_put(struct attr_list *list, uint64_t *out, size_t room,
                  const struct fwdscope_attribute *attributes, size_t count, bool replace)
 {
-    size_t changed = list->words;
+    size_t end = list->words, changed = end;
+    uint64_t keys = list->keys;
     for (size_t i = 0; i < count; i++) {
         /* Behind the end there is room for any one attribute: whether it fits is known when the one
          * that it replaces was found. */
-        const size_t end = list->words;
-        unsigned cut = 0;
         uint64_t bit = 0;
-        size_t at = end;
+        unsigned cut = 0;
         const size_t words = attr_encode(out + end, &attributes[i], &cut, &bit);
-        if (words != 0 && (list->keys & bit) == 0 && end + words <= room &&
-            list->count < FWS_ATTRS_MAX) {
-            list->words = end + words; /* nearly always: a new key, and room for it */
+        if (words != 0 && (keys & bit) == 0 && end + words <= room && list->count < FWS_ATTRS_MAX) {
+            end += words; /* nearly always: a new key, and room for it */
             list->count++;
-        } else if (words == 0 || !attr_join(list, out, room, words, replace, &at)) {
-            list->dropped++;
-            continue;
+        } else {
+            size_t at = end;
+            list->words = end;
+            if (words == 0 || !attr_join(list, out, room, words, replace, &at)) {
+                list->dropped++;
+                continue;
+            }
+            end = list->words;
+            if (at < changed)
+                changed = at;
         }
-        list->keys |= bit;
+        keys |= bit;
         list->cut += cut;
-        if (at < changed)
-            changed = at;
     }
+    list->words = end;
+    list->keys = keys;
     return changed;
 }
