@@ -129,10 +129,15 @@ def point_of_records(kind, rate):
                 "kb": got / ticks / 1e3, "lost": counter.told / written * 100}
 
 
+def point_of_instruments(n):
+    """In as many regions as it takes: one holds 65,536 at most."""
+    count = 1 + n // 65537
+    return point(1, count=count, instruments=n // count)
+
+
 CURVES = {
     # name: (what grows, its values, how a point is measured)
-    "instruments": ("instruments", (10, 100, 1000, 10000, 65000),
-                    lambda n: point(1, instruments=n)),
+    "instruments": ("instruments", (10, 100, 1000, 10000, 100000), point_of_instruments),
     "lanes": ("lanes, of 1,000 instruments", (2, 4, 8, 16, 32, 64),
               lambda n: point(1, instruments=1000, lanes=n, threads=n - 1)),
     "lines": ("log lines a second", (100, 1000, 3000, 10000, 30000, 100000, 300000),
