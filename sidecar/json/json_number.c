@@ -39,6 +39,10 @@ static char *write_eight(char *at, uint32_t value)
 /* Without leading zeros; eight bytes are written all the same. */
 static char *write_up_to_eight(char *at, uint32_t value)
 {
+    if (value < 10) { /* kinds, flags, and what happened seldom */
+        *at = (char)('0' + value);
+        return at + 1;
+    }
     const uint64_t digits = eight_digits(value);
     /* The last digit counts even if it is 0. */
     const unsigned skip = (unsigned)__builtin_ctzll(digits | UINT64_C(1) << 56) / 8;

@@ -35,12 +35,6 @@ Scope *build_scope(struct build *build, const char *name)
     return scope;
 }
 
-bool id_is_zero(const uint8_t *id, size_t count)
-{
-    static const uint8_t zeros[16]; /* the longest id */
-    return memcmp(id, zeros, count) == 0;
-}
-
 bool build_id(struct build *build, const uint8_t *id, size_t count, ProtobufCBinaryData *out)
 {
     if (id_is_zero(id, count)) {

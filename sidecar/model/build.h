@@ -11,6 +11,8 @@
 #include "otlp.h"
 #include "series.h"
 
+#include <string.h>
+
 struct build {
     struct arena *arena;
     bool full;
@@ -25,7 +27,11 @@ Scope *build_scope(struct build *build, const char *name);
 
 /* An id of `count` bytes, copied; an id of zeros leaves *out empty. */
 bool build_id(struct build *build, const uint8_t *id, size_t count, ProtobufCBinaryData *out);
-bool id_is_zero(const uint8_t *id, size_t count);
+static inline bool id_is_zero(const uint8_t *id, size_t count)
+{
+    static const uint8_t zeros[16]; /* the longest id */
+    return memcmp(id, zeros, count) == 0;
+}
 
 /* Room in which a record is decoded at most; marks the build full when the arena has less. Tells a
  * record that is none from an arena that is full, after a decoder said no. */

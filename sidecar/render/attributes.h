@@ -17,7 +17,8 @@ enum { ATTRIBUTES_MAX = RAW_ATTRIBUTES_MAX + 1 };
 struct attributes {
     const struct keys *keys;
     size_t start; /* in the buffer */
-    size_t count;
+    uint64_t known; /* a bit for each of the writer's known keys: written in this list */
+    size_t count;   /* of the other keys */
     uint64_t marks[ATTRIBUTES_MAX]; /* of the keys: equal for equal ones */
     struct {
         size_t at, bytes;

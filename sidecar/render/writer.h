@@ -16,9 +16,24 @@
 #include "json_put.h"
 #include "snapshot.h"
 
+/* All of a key of at most three words, of which some are 0 or overlap; of a longer one, what may be
+ * another's too. */
+struct key_words {
+    size_t count; /* bytes */
+    uint64_t first, middle, last;
+};
+
+/* A key that was written before. */
+struct known_key {
+    struct key_words words;  /* their count is 0: none */
+    struct json_piece piece; /* how it begins an attribute: ,{"key":"name */
+};
+enum { KNOWN_KEYS = 64 };
+
 struct writer {
     struct buffer *out;
     size_t start, room; /* of the record, in the buffer */
+    struct known_key known_keys[KNOWN_KEYS]; /* each at the place that its name gives it */
     /* The last whole second that was written, and its ten digits. */
     uint64_t second_ns;
     char second[JSON_UINT_ROOM];

@@ -471,11 +471,24 @@ static size_t put_text(uint64_t *words, size_t at, const struct raw_text *text)
     return at + fws_words_of(text->count);
 }
 
-/* An attribute with a key out of few, so that some come twice. */
+/* A key of a length around those up to which keys are kept, unlike others of it in one byte. */
+static struct raw_text chance_key(void)
+{
+    static const size_t lengths[] = {1, 7, 8, 9, 15, 16, 17, 22, 23, 24, 25, 40};
+    static char key[40];
+    const size_t length = lengths[chance(sizeof lengths / sizeof *lengths)];
+    const size_t places[] = {0, length / 2, length - 1};
+    memset(key, 'k', length);
+    key[places[chance(3)]] = chance(2) == 0 ? 'a' : 'b';
+    return (struct raw_text){key, length};
+}
+
+/* An attribute with a key out of few, so that some come twice, in the same record and others. */
 static size_t put_attribute(uint64_t *words, size_t at)
 {
     const unsigned type = FWS_ATTR_STRING + (unsigned)chance(4);
-    const struct raw_text key = chance_text(), text = chance_text();
+    const struct raw_text key = chance(2) == 0 ? chance_text() : chance_key();
+    const struct raw_text text = chance_text();
     const double real = chance_double();
     uint64_t number = chance_number();
     if (type == FWS_ATTR_DOUBLE) {
