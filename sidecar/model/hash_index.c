@@ -80,6 +80,11 @@ bool hash_index_add(struct hash_index *index, uint64_t hash, void *item)
     return true;
 }
 
+size_t hash_index_bytes(const struct hash_index *index)
+{
+    return index->capacity * sizeof index->slots[0];
+}
+
 void hash_index_free(struct hash_index *index)
 {
     free(index->slots);

@@ -26,6 +26,9 @@ void *hash_index_find(const struct hash_index *index, uint64_t hash, hash_index_
  * make: the index is then as before. */
 bool hash_index_add(struct hash_index *index, uint64_t hash, void *item);
 
+/* How much memory it holds. */
+size_t hash_index_bytes(const struct hash_index *index);
+
 void hash_index_free(struct hash_index *index);
 
 /* A hash that goes on from `hash` (begin with HASH_START) over `count` bytes. */

@@ -70,6 +70,12 @@ struct point_row {
     uint8_t *states; /* enum point_state */
 };
 
+/* How much memory it takes. */
+static inline size_t point_row_bytes(const struct point_row *row)
+{
+    return sizeof *row + row->word_count * sizeof *row->words + row->series_count;
+}
+
 /* Adds the series that this snapshot shows for the first time and makes its row. NULL when memory is
  * out. `previous` (may be NULL) is the row before: it tells POINT_ENDED from POINT_ABSENT. Stale
  * units are POINT_ABSENT: an old value never gets a new time. */
@@ -90,6 +96,9 @@ struct self_figures {
 struct series_table *series_table_new_self(void);
 struct point_row *series_table_self_row(struct series_table *table, const struct self_figures *self,
                                         uint64_t time_unix_ns);
+
+/* How much memory it holds, what others keep beside it included. */
+size_t series_table_bytes(const struct series_table *table);
 
 size_t series_table_count(const struct series_table *table);
 const struct series *series_table_at(const struct series_table *table, size_t index);

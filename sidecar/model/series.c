@@ -116,6 +116,19 @@ void series_table_free(struct series_table **table)
     *table = NULL;
 }
 
+size_t series_table_bytes(const struct series_table *table)
+{
+    const struct series_companion *companion = table->companion;
+    const struct point_row *recycled = table->recycled;
+    return sizeof *table + arena_bytes(table->arena) + hash_index_bytes(&table->by_identity) +
+           hash_index_bytes(&table->by_metric) + table->capacity * sizeof table->nodes[0] +
+           table->metric_capacity * sizeof table->metrics[0] +
+           table->word_capacity * sizeof table->words[0] + table->state_capacity +
+           table->place_count * sizeof table->places[0] +
+           (recycled != NULL ? point_row_bytes(recycled) : 0) +
+           (companion->data != NULL ? companion->bytes(companion->data) : 0);
+}
+
 size_t series_table_count(const struct series_table *table)
 {
     return table->count;
@@ -513,7 +526,8 @@ static struct point_row *row_block(struct series_table *table)
         return row;
     }
     free(row);
-    return malloc(sizeof *row + table->word_count * sizeof table->words[0] + table->count);
+    const struct point_row wanted = {.series_count = table->count, .word_count = table->word_count};
+    return malloc(point_row_bytes(&wanted));
 }
 
 struct point_row *series_row_end(struct series_table *table, uint64_t time_unix_ns,

@@ -92,10 +92,12 @@ static inline struct number series_number(enum series_kind kind, uint64_t word)
     return number;
 }
 
-/* What somebody keeps beside a table, for as long as it lives: `drop` is called with it then. */
+/* What somebody keeps beside a table, for as long as it lives: `drop` is called with it then, and
+ * `bytes` tells how much memory it holds. */
 struct series_companion {
     void *data; /* NULL: nothing yet */
     void (*drop)(void *data);
+    size_t (*bytes)(const void *data);
 };
 struct series_companion *series_table_companion(const struct series_table *table);
 

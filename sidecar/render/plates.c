@@ -18,6 +18,13 @@ static void plates_drop(void *data)
     free(plates);
 }
 
+static size_t plates_bytes(const void *data)
+{
+    const struct plates *plates = data;
+    return sizeof *plates + plates->text.capacity +
+           (plates->series_count + plates->metric_count) * sizeof *plates->series;
+}
+
 static struct plates *plates_find_or_make(const struct series_table *table)
 {
     struct series_companion *companion = series_table_companion(table);
@@ -27,7 +34,8 @@ static struct plates *plates_find_or_make(const struct series_table *table)
             return NULL;
         }
         buffer_init(&plates->text, PLATES_BYTES_MAX);
-        *companion = (struct series_companion){.data = plates, .drop = plates_drop};
+        *companion =
+            (struct series_companion){.data = plates, .drop = plates_drop, .bytes = plates_bytes};
     }
     return companion->data;
 }

@@ -260,23 +260,18 @@ static void row_drop(struct row_queue *queue, struct point_row *row)
     free(row);
 }
 
-static size_t row_bytes(const struct point_row *row)
-{
-    return sizeof *row + row->word_count * sizeof *row->words + row->series_count;
-}
-
 static size_t spare_bytes(const struct row_queue *queue)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < ROWS_SPARE; i++)
-        bytes += queue->spare[i] != NULL ? row_bytes(queue->spare[i]) : 0;
+        bytes += queue->spare[i] != NULL ? point_row_bytes(queue->spare[i]) : 0;
     return bytes;
 }
 
 static void rows_drop_oldest(struct row_queue *queue, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        queue->bytes -= row_bytes(queue->rows[i]);
+        queue->bytes -= point_row_bytes(queue->rows[i]);
         row_drop(queue, queue->rows[i]);
     }
     queue->count -= count;
@@ -291,7 +286,7 @@ static bool newest_is_too_close(const struct row_queue *queue)
         return false;
     const struct point_row *newest = queue->rows[queue->count - 1];
     const uint64_t gap = newest->time_unix_ns - queue->rows[queue->count - 2]->time_unix_ns;
-    const size_t fitting = queue->max_bytes / row_bytes(newest);
+    const size_t fitting = queue->max_bytes / point_row_bytes(newest);
     return gap < (fitting > 2 ? queue->max_age_ns / (fitting - 2) : queue->max_age_ns);
 }
 
@@ -303,7 +298,7 @@ static size_t rows_too_many(const struct row_queue *queue)
     while (old + 1 < queue->count &&
            (bytes > queue->max_bytes ||
             newest - queue->rows[old + 1]->time_unix_ns >= queue->max_age_ns))
-        bytes -= row_bytes(queue->rows[old++]);
+        bytes -= point_row_bytes(queue->rows[old++]);
     return old;
 }
 
@@ -311,7 +306,7 @@ void row_queue_push(struct row_queue *queue, struct point_row *row)
 {
     if (newest_is_too_close(queue)) {
         struct point_row *last = queue->rows[--queue->count];
-        queue->bytes -= row_bytes(last);
+        queue->bytes -= point_row_bytes(last);
         row_drop(queue, last);
     }
     if (queue->count == queue->capacity) {
@@ -329,7 +324,7 @@ void row_queue_push(struct row_queue *queue, struct point_row *row)
         }
     }
     queue->rows[queue->count++] = row;
-    queue->bytes += row_bytes(row);
+    queue->bytes += point_row_bytes(row);
     rows_drop_oldest(queue, rows_too_many(queue));
 }
 
@@ -389,8 +384,9 @@ void history_free(struct history *history)
 
 size_t history_bytes(const struct history *history)
 {
-    return history->spans.bytes + history->logs.bytes + history->rows.bytes +
-           spare_bytes(&history->rows);
+    const struct row_queue *rows = &history->rows;
+    return history->spans.bytes + history->logs.bytes + rows->bytes +
+           rows->capacity * sizeof(struct point_row *) + spare_bytes(rows);
 }
 
 size_t history_waiting_bytes(const struct history *history)
@@ -411,7 +407,7 @@ static size_t rows_to_give(const struct row_queue *queue, size_t *rows)
 {
     size_t bytes = 0;
     for (*rows = 0; *rows + 1 < queue->count && bytes < CHUNK_BYTES; ++*rows)
-        bytes += row_bytes(queue->rows[*rows]);
+        bytes += point_row_bytes(queue->rows[*rows]);
     return bytes;
 }
 

@@ -310,9 +310,21 @@ bool life_is_pressed(const struct life *life)
            logs->waiting_bytes >= logs->max_bytes / 2;
 }
 
+static size_t tracks_bytes(const struct life *life)
+{
+    size_t bytes = life->track_count * (sizeof *life->tracks + sizeof *life->pipeline_views);
+    for (size_t i = 0; i < life->track_count; i++) {
+        const struct pipeline_track *track = &life->tracks[i];
+        bytes += track->component_count * (sizeof *track->last_progress +
+                                           sizeof *track->moved_mono_ns + sizeof *track->stuck_ns);
+    }
+    return bytes;
+}
+
 size_t life_bytes(const struct life *life)
 {
-    return sizeof *life + region_bytes(life->region) + history_bytes(&life->history);
+    return sizeof *life + region_bytes(life->region) + series_table_bytes(life->table) +
+           tracks_bytes(life) + history_bytes(&life->history);
 }
 
 struct losses life_losses(const struct life *life)

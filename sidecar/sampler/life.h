@@ -86,7 +86,7 @@ size_t life_drain(struct life *life, bool hold_back);
 /* Whether a queue is half full of what was not yet published. */
 bool life_is_pressed(const struct life *life);
 
-/* How much memory it holds: what was read, and what is remembered. */
+/* How much memory it holds: what was read, how its series are named, and what is remembered. */
 size_t life_bytes(const struct life *life);
 
 /* Everything lost of this life: by the writer, in the rings, and here. */

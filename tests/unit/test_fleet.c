@@ -24,10 +24,10 @@
 
 #define SECOND_NS UINT64_C(1000000000)
 
-enum { LINE_BYTES = 500, PATH_BYTES = 512, FORWARDERS_MAX = 8 };
+enum { LINE_BYTES = 500, DESCRIPTION_BYTES = 1000, PATH_BYTES = 512, FORWARDERS_MAX = 8 };
 
 static char dir[64];
-static size_t line_bytes; /* of the forwarders that are started from now on */
+static size_t line_bytes, counters; /* of the forwarders that are started from now on */
 
 /* A forwarder in a process of its own, which writes when it is told to. */
 struct forwarder {
@@ -43,6 +43,18 @@ static uint64_t now_ns;
 
 /* ---- forwarders ------------------------------------------------------------------------------ */
 
+/* Each a metric of its own, with DESCRIPTION_BYTES that describe it. */
+static void counters_register(void)
+{
+    char name[32], description[DESCRIPTION_BYTES + 1] = {0};
+    memset(description, 'd', DESCRIPTION_BYTES);
+    for (size_t i = 0; i < counters; i++) {
+        snprintf(name, sizeof name, "counter.%zu", i);
+        const struct fwdscope_instrument counter = {.name = name, .description = description};
+        fwdscope_counter_add(fwdscope_counter_register(&counter), 1);
+    }
+}
+
 _Noreturn static void forwarder_run(const char *instance, int orders, int answers)
 {
     const struct fwdscope_options options = {
@@ -50,7 +62,7 @@ _Noreturn static void forwarder_run(const char *instance, int orders, int answer
         .instance = instance,
         .directory = dir,
         .lanes = 2,
-        .instruments = 16,
+        .instruments = 16 + 8 * (uint32_t)counters, /* with room for what describes them */
         .active_spans = 1,
         .log_ring_bytes = 64 << 20,
         .span_ring_bytes = 16 << 10,
@@ -60,6 +72,7 @@ _Noreturn static void forwarder_run(const char *instance, int orders, int answer
     uint32_t lines;
     if (fwdscope_open(&options))
         snprintf(path, sizeof path, "%s", fwdscope_path());
+    counters_register();
     if (write(answers, path, sizeof path) != sizeof path)
         _exit(1);
     while (read(orders, &lines, sizeof lines) == sizeof lines) {
@@ -144,6 +157,7 @@ static int fleet_setup(void **state)
     fleet.silent = true;
     forwarder_count = 0;
     line_bytes = LINE_BYTES;
+    counters = 0;
     now_ns = 1000 * SECOND_NS;
     return 0;
 }
@@ -414,6 +428,34 @@ static void dead_lives_are_bounded_and_the_oldest_goes(void **state)
     assert_int_equal(fleet.count, 0);
 }
 
+/* How its series are described counts as well: as the region said it, as it is remembered, and as
+ * it stands in documents. */
+static void all_that_a_dead_life_holds_is_counted(void **state)
+{
+    (void)state;
+    struct documents documents;
+    struct self_series self = {.table = series_table_new_self()};
+    struct message *backlog[TICK_MESSAGES];
+    assert_true(documents_init(&documents) && self.table != NULL);
+    counters = 200;
+    const size_t described = counters * DESCRIPTION_BYTES;
+    forwarder_kill(forwarder_start("wordy"));
+    ticks(6); /* read, and its copy given back */
+    assert_int_equal(fleet.count, 1);
+    const struct life *life = fleet.lives[0];
+    const size_t bytes = life_bytes(life);
+    assert_true(bytes > region_bytes(life->region) + history_bytes(&life->history) + described);
+    documents_backlog(&documents, &fleet, &self, now_ns, 300, backlog);
+    for (size_t i = 0; i < TICK_MESSAGES; i++)
+        message_unref(&backlog[i]);
+    assert_true(life_bytes(life) > bytes + described);
+    fleet.dead_bytes_max = bytes; /* enough but for the last */
+    ticks(1);
+    assert_int_equal(fleet.count, 0);
+    series_table_free(&self.table);
+    documents_free(&documents);
+}
+
 static void a_dead_life_gives_way_to_a_living_one(void **state)
 {
     (void)state;
@@ -513,6 +555,7 @@ int main(void)
         FLEET_TEST(the_longest_lines_wait_as_well),
         FLEET_TEST(all_that_waits_is_bounded),
         FLEET_TEST(dead_lives_are_bounded_and_the_oldest_goes),
+        FLEET_TEST(all_that_a_dead_life_holds_is_counted),
         FLEET_TEST(a_dead_life_gives_way_to_a_living_one),
         FLEET_TEST(losses_never_fall),
         FLEET_TEST(totals_outlive_lives),
