@@ -354,12 +354,12 @@ static void record_verify(struct region *region, const struct ring *ring, const 
     }
 }
 
-/* Hands the batch out; returns how many records that were. */
+/* Hands the batch out, but for misplaced records; returns how many it had, those included. */
 static size_t batch_give(const struct draining *d,
                          void (*sink)(void *arg, const struct record *record), void *arg)
 {
-    size_t given = 0;
-    for (size_t at = 0; at < d->words;) {
+    size_t taken = 0;
+    for (size_t at = 0; at < d->words; taken++) {
         const uint64_t *head = d->region->batch + at;
         /* Checked by fws_ring_read() on this very copy. */
         const size_t words = (size_t)(head[FWS_REC_LENGTH] / FWS_WORD_BYTES);
@@ -379,9 +379,8 @@ static size_t batch_give(const struct draining *d,
         if (d->region->findings != NULL)
             record_verify(d->region, d->ring, head, &record);
         sink(arg, &record);
-        given++;
     }
-    return given;
+    return taken;
 }
 
 /* Drains one ring of at most records_max records. The map is read in stretches, so that the sink
@@ -390,21 +389,18 @@ static size_t ring_drain(struct region *region, struct ring *ring, size_t record
                          void (*sink)(void *arg, const struct record *record), void *arg)
 {
     struct draining d = {.region = region, .ring = ring, .more = true};
-    size_t given = 0;
+    size_t taken = 0;
 
-    while (d.more && given < records_max && !region->truncated && !ring->corrupt) {
+    while (d.more && taken < records_max && !region->truncated && !ring->corrupt) {
         d.words = 0;
-        d.records_max = records_max - given;
+        d.records_max = records_max - taken;
         if (!fws_view_guard(&region->view, batch_take, &d)) {
             region->truncated = true;
             break;
         }
-        const size_t before = given;
-        given += batch_give(&d, sink, arg);
-        if (given == before)
-            break; /* nothing but misplaced records: the next drain goes on behind them */
+        taken += batch_give(&d, sink, arg);
     }
-    return given;
+    return taken;
 }
 
 struct measuring {
@@ -436,17 +432,17 @@ size_t region_drain(struct region *region, size_t max_records,
                     unsigned *fill_permille)
 {
     struct measuring measuring = {.region = region};
-    size_t given = 0;
+    size_t taken = 0;
 
     if (!region->truncated && !fws_view_guard(&region->view, rings_measure, &measuring))
         region->truncated = true;
     if (fill_permille != NULL)
         *fill_permille = measuring.fullest_permille;
     /* Begins where the last call ended, so that a busy lane never starves the others. */
-    for (size_t i = 0; i < region->ring_count && given < max_records; i++) {
+    for (size_t i = 0; i < region->ring_count && taken < max_records; i++) {
         struct ring *ring = &region->rings[region->ring_next];
-        given += ring_drain(region, ring, max_records - given, sink, arg);
+        taken += ring_drain(region, ring, max_records - taken, sink, arg);
         region->ring_next = (region->ring_next + 1) % region->ring_count;
     }
-    return given;
+    return taken;
 }

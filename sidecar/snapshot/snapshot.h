@@ -260,7 +260,9 @@ struct record {
 };
 
 /* Hands every record that is new since the last drain to `sink`, lane by lane, each lane in its
- * order; the record is valid during the call. Returns how many. At most max_records a call.
+ * order; the record is valid during the call. Returns how many were taken from the rings, at most
+ * max_records a call; 0: there is nothing to take. One of a kind that its ring is not for is taken
+ * and counted as lost, and not handed out.
  * *fill_permille (may be NULL) becomes how full the fullest ring was found, 0..1000. */
 size_t region_drain(struct region *region, size_t max_records,
                     void (*sink)(void *arg, const struct record *record), void *arg,

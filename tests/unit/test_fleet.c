@@ -25,6 +25,7 @@
 #define SECOND_NS UINT64_C(1000000000)
 
 enum { LINE_BYTES = 500, DESCRIPTION_BYTES = 1000, PATH_BYTES = 512, FORWARDERS_MAX = 8 };
+#define REGION_BYTES ((size_t)192 << 20)
 
 static char dir[64];
 static size_t line_bytes, counters; /* of the forwarders that are started from now on */
@@ -121,6 +122,17 @@ static void forwarder_kill(struct forwarder *it)
     close(it->orders);
     close(it->answers);
     it->pid = 0;
+}
+
+/* As much of a region as tests write to: its header, its directory, its first rings. */
+static uint64_t *region_map(const char *path)
+{
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    uint64_t *words = mmap(NULL, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    assert_true(words != MAP_FAILED);
+    return words;
 }
 
 /* ---- the fleet ------------------------------------------------------------------------------- */
@@ -344,6 +356,57 @@ static void what_finds_no_room_waits_in_its_ring(void **state)
     assert_int_equal(fleet_totals(&fleet).logs_lost, 0);
 }
 
+/* The log ring of a region that has records, in its words. */
+static uint64_t *log_ring_of(uint64_t *words)
+{
+    const uint64_t *entry = words + words[FWS_H_DIR_OFFSET] / FWS_WORD_BYTES;
+    while (entry[FWS_D_KIND] != FWS_SECTION_LOG_RINGS)
+        entry += FWS_D_WORDS;
+    uint64_t *ring = words + entry[FWS_D_OFFSET] / FWS_WORD_BYTES;
+    for (uint64_t lane = 0; lane < entry[FWS_D_LANES]; lane++) {
+        if (ring[FWS_R_TAIL] != ring[FWS_R_START])
+            return ring;
+        ring += entry[FWS_D_STRIDE] * entry[FWS_D_COUNT] / FWS_WORD_BYTES;
+    }
+    fail_msg("no lane has a line");
+    return NULL;
+}
+
+/* Makes spans, by name, of the first `count` lines of a region. */
+static void lines_misplace(const char *path, size_t count)
+{
+    uint64_t *words = region_map(path), *ring = log_ring_of(words);
+    const uint64_t mask = ring[FWS_R_CAPACITY] / FWS_WORD_BYTES - 1;
+    uint64_t at = ring[FWS_R_START] / FWS_WORD_BYTES;
+    for (size_t i = 0; i < count; i++) {
+        ring[FWS_R_WORDS + ((at + FWS_REC_KIND) & mask)] = FWS_RECORD_SPAN;
+        at += ring[FWS_R_WORDS + ((at + FWS_REC_LENGTH) & mask)] / FWS_WORD_BYTES;
+    }
+    munmap(words, REGION_BYTES);
+}
+
+/* Records that their ring is not for are no empty ring: what is behind them comes at once, and of a
+ * dead forwarder too. */
+static void behind_misplaced_records_it_goes_on(void **state)
+{
+    (void)state;
+    enum { LINES = 3000, MISPLACED = 2900 }; /* some hundred are read at a time */
+    for (int dead = 0; dead < 2; dead++) {
+        struct forwarder *it = forwarder_start(dead ? "dead" : "living");
+        unsigned fill;
+        forwarder_write(it, LINES);
+        lines_misplace(it->path, MISPLACED);
+        if (dead)
+            forwarder_kill(it);
+        ticks(1);
+        const struct life *life = current_named(dead ? "dead" : "living");
+        (void)fleet_drain(&fleet, &fill);
+        assert_int_equal(life->history.logs.next, LINES - MISPLACED);
+        ticks(2);
+        assert_int_equal(life_losses(life).logs, MISPLACED);
+    }
+}
+
 /* Three of the longest lines leave a quarter of their chunk empty: room that nobody has. */
 static void the_longest_lines_wait_as_well(void **state)
 {
@@ -481,23 +544,13 @@ static void a_dead_life_gives_way_to_a_living_one(void **state)
 
 /* ---- totals ---------------------------------------------------------------------------------- */
 
-static uint64_t *header_map(const char *path)
-{
-    const int fd = open(path, O_RDWR | O_CLOEXEC);
-    assert_true(fd >= 0);
-    uint64_t *words = mmap(NULL, FWS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    assert_true(words != MAP_FAILED);
-    return words;
-}
-
 /* A region may claim to have lost less than before, or more than there is: totals stand, or stop at
  * the largest number. */
 static void losses_never_fall(void **state)
 {
     (void)state;
     struct forwarder *it = forwarder_start("liar"), *other = forwarder_start("other");
-    uint64_t *header = header_map(it->path);
+    uint64_t *header = region_map(it->path);
     static const uint64_t claims[] = {7, 100, 3, 0, 200, UINT64_MAX, 5};
     uint64_t before = 0;
     for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
@@ -512,7 +565,7 @@ static void losses_never_fall(void **state)
         before = lost;
     }
     assert_int_equal(before, INT64_MAX);
-    munmap(header, FWS_PAGE_BYTES);
+    munmap(header, REGION_BYTES);
     forwarder_kill(other);
 }
 
@@ -523,9 +576,9 @@ static void totals_outlive_lives(void **state)
     uint64_t before = 0;
     for (int i = 0; i < 4; i++) {
         struct forwarder *it = forwarder_start("again");
-        uint64_t *header = header_map(it->path);
+        uint64_t *header = region_map(it->path);
         header[FWS_H_SPANS_REFUSED] = 10;
-        munmap(header, FWS_PAGE_BYTES);
+        munmap(header, REGION_BYTES);
         ticks(1);
         assert_int_equal(fleet_totals(&fleet).spans_lost, before + 10);
         forwarder_kill(it);
@@ -552,6 +605,7 @@ int main(void)
         FLEET_TEST(all_histories_together_are_bounded),
         FLEET_TEST(points_alone_are_bounded),
         FLEET_TEST(what_finds_no_room_waits_in_its_ring),
+        FLEET_TEST(behind_misplaced_records_it_goes_on),
         FLEET_TEST(the_longest_lines_wait_as_well),
         FLEET_TEST(all_that_waits_is_bounded),
         FLEET_TEST(dead_lives_are_bounded_and_the_oldest_goes),
