@@ -119,16 +119,6 @@ static const struct record *records_collect(struct arena *arena, const struct re
     return records;
 }
 
-/* The lives that a document speaks of: every attached one, previous lives included. */
-static bool life_is_current(const struct fleet *fleet, const struct life *life)
-{
-    for (size_t i = 0; i < fleet->current_count; i++) {
-        if (fleet->current[i] == life)
-            return true;
-    }
-    return false;
-}
-
 /*
  * How many active spans of a life a document tells of: a tick of all, while the life is read. A
  * backlog tells of what the ticks that it stands for told last: of a current life what is under way
@@ -176,9 +166,9 @@ static bool metrics_build(struct documents *documents, const struct fleet *fleet
     for (size_t i = 0; i < fleet->count && !*full; i++) {
         const struct life *life = fleet->lives[i];
         parts[count] = (struct metrics_part){.resource = life_resource(life), .table = life->table};
-        *full = !rows_take(arena, &life->history.rows, scope,
-                           backlog_since(life, scope, life_is_current(fleet, life)), life->measured,
-                           &parts[count++]);
+        *full =
+            !rows_take(arena, &life->history.rows, scope, backlog_since(life, scope, life->current),
+                       life->measured, &parts[count++]);
     }
     if (self != NULL && !*full) {
         uint64_t span = scope->seconds * UINT64_C(1000000000);
@@ -199,7 +189,7 @@ static bool spans_build(struct documents *documents, const struct fleet *fleet,
     *sent = 0;
     for (size_t i = 0; i < fleet->count && !*full; i++) {
         const struct life *life = fleet->lives[i];
-        bool current = life_is_current(fleet, life);
+        bool current = life->current;
         struct spans_part *part = &parts[i];
         *part = (struct spans_part){.resource = life_resource(life),
                                     .active_unix_ns = life->snapshot->time_unix_ns};
@@ -229,9 +219,9 @@ static bool logs_build(struct documents *documents, const struct fleet *fleet,
         struct logs_part *part = &parts[i];
         *part =
             (struct logs_part){.resource = life_resource(life), .notice_unix_ns = scope->unix_ns};
-        part->records = records_collect(arena, &life->history.logs, scope,
-                                        backlog_since(life, scope, life_is_current(fleet, life)),
-                                        &part->record_count);
+        part->records =
+            records_collect(arena, &life->history.logs, scope,
+                            backlog_since(life, scope, life->current), &part->record_count);
         *full = part->records == NULL;
         *sent += part->record_count;
         if (scope->everything ? scope->first == 0 : !scope->backlog) {
@@ -396,7 +386,7 @@ static size_t backlog_begin(const struct fleet *fleet, enum signal signal,
     struct share shares[FLEET_REGIONS_MAX];
     for (size_t i = 0; i < fleet->count; i++) {
         const struct life *life = fleet->lives[i];
-        shares[i] = life_share(life, signal, scope, life_is_current(fleet, life));
+        shares[i] = life_share(life, signal, scope, life->current);
     }
     return shares_fit(shares, fleet->count, scope->max, budget);
 }

@@ -29,7 +29,7 @@ void fleet_free(struct fleet *fleet)
 {
     for (size_t i = 0; i < fleet->count; i++)
         life_free(&fleet->lives[i]);
-    fleet->count = fleet->current_count = 0;
+    fleet->count = fleet->current_count = fleet->known_count = fleet->given_up_count = 0;
 }
 
 static uint64_t text_hash(uint64_t hash, const char *text)
@@ -76,30 +76,59 @@ size_t fleet_sections_refused(const struct fleet *fleet)
     return refused;
 }
 
-/* Frees a life that nobody needs and remembers its file, so that no scan attaches it again. */
-static void fleet_give_up(struct fleet *fleet, struct life *life)
-{
-    totals_add(&fleet->gone, life);
-    fleet->given_up[fleet->given_up_next] = life->file_key;
-    fleet->given_up_next = (fleet->given_up_next + 1) % FLEET_GIVEN_UP_MAX;
-    life_free(&life);
-}
+/* ---- files that are known -------------------------------------------------------------------- */
 
-/* ---- scan ------------------------------------------------------------------------------------ */
+/* Where a key stands among those that are known, or would. */
+static size_t key_place(const struct fleet *fleet, uint64_t key)
+{
+    size_t low = 0, high = fleet->known_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (fleet->known[middle] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
 
 /* Whether a file is attached, or was and is of no use any more. */
 static bool fleet_knows(const struct fleet *fleet, uint64_t key)
 {
-    for (size_t i = 0; i < FLEET_GIVEN_UP_MAX; i++) {
-        if (fleet->given_up[i] == key)
-            return true;
-    }
-    for (size_t i = 0; i < fleet->count; i++) {
-        if (fleet->lives[i]->file_key == key)
-            return true;
-    }
-    return false;
+    const size_t at = key_place(fleet, key);
+    return at < fleet->known_count && fleet->known[at] == key;
 }
+
+/* There is room: for one of each life and of each file that was given up. */
+static void file_remember(struct fleet *fleet, uint64_t key)
+{
+    uint64_t *at = fleet->known + key_place(fleet, key);
+    memmove(at + 1, at, (size_t)(fleet->known + fleet->known_count - at) * sizeof *at);
+    *at = key;
+    fleet->known_count++;
+}
+
+/* One that was remembered. */
+static void file_forget(struct fleet *fleet, uint64_t key)
+{
+    uint64_t *at = fleet->known + key_place(fleet, key);
+    fleet->known_count--;
+    memmove(at, at + 1, (size_t)(fleet->known + fleet->known_count - at) * sizeof *at);
+}
+
+/* Frees a life that nobody needs and remembers its file, so that no scan attaches it again. */
+static void fleet_give_up(struct fleet *fleet, struct life *life)
+{
+    uint64_t *oldest = &fleet->given_up[fleet->given_up_count % FLEET_GIVEN_UP_MAX];
+    totals_add(&fleet->gone, life);
+    if (fleet->given_up_count >= FLEET_GIVEN_UP_MAX)
+        file_forget(fleet, *oldest);
+    *oldest = life->file_key;
+    fleet->given_up_count++;
+    life_free(&life);
+}
+
+/* ---- scan ------------------------------------------------------------------------------------ */
 
 static bool life_is_dead(const struct life *life)
 {
@@ -118,23 +147,32 @@ static int places_compare(const struct life *x, const struct life *y)
     return order != 0 ? order : (m > n) - (m < n);
 }
 
-static size_t place_count(const struct fleet *fleet, const struct life *life)
+/* The number of a life's directory: that of the lives that are in it too, or one that none has. */
+static size_t place_number(const struct fleet *fleet, const struct life *life)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < fleet->count; i++)
-        count += places_compare(fleet->lives[i], life) == 0;
-    return count;
+    bool taken[FLEET_REGIONS_MAX] = {false};
+    size_t number = 0;
+    for (size_t i = 0; i < fleet->count; i++) {
+        if (places_compare(fleet->lives[i], life) == 0)
+            return fleet->lives[i]->place;
+        taken[fleet->lives[i]->place] = true;
+    }
+    while (taken[number]) /* there are fewer lives than numbers */
+        number++;
+    return number;
 }
 
 /* Gives up the oldest dead life of the directory that has the most lives: a directory that is
- * filled with them costs its own. False: all of them live. What points to it is settled anew in the
- * same tick. */
-static bool fleet_drop_oldest(struct fleet *fleet)
+ * filled with them costs its own. Returns how much memory it held, 0: all of them live. What points
+ * to it is settled anew in the same tick. */
+static size_t fleet_drop_oldest(struct fleet *fleet)
 {
-    size_t oldest = fleet->count, most = 0;
+    size_t oldest = fleet->count, most = 0, lives_in[FLEET_REGIONS_MAX] = {0};
+    for (size_t i = 0; i < fleet->count; i++)
+        lives_in[fleet->lives[i]->place]++;
     for (size_t i = 0; i < fleet->count; i++) {
         const struct life *life = fleet->lives[i];
-        const size_t here = life_is_dead(life) ? place_count(fleet, life) : 0;
+        const size_t here = life_is_dead(life) ? lives_in[life->place] : 0;
         if (here > most ||
             (here > 0 && here == most &&
              life->identity->created_unix_ns < fleet->lives[oldest]->identity->created_unix_ns)) {
@@ -143,21 +181,24 @@ static bool fleet_drop_oldest(struct fleet *fleet)
         }
     }
     if (oldest == fleet->count)
-        return false;
+        return 0;
     struct life *gone = fleet->lives[oldest];
+    const size_t bytes = life_bytes(gone);
     for (size_t i = 0; i < fleet->count; i++) {
         if (fleet->lives[i]->previous == gone)
             fleet->lives[i]->previous = NULL;
     }
-    fleet->lives[oldest] = fleet->lives[--fleet->count];
+    fleet->count--;
+    memmove(&fleet->lives[oldest], &fleet->lives[oldest + 1],
+            (fleet->count - oldest) * sizeof(struct life *)); /* they stay sorted */
     fleet_give_up(fleet, gone);
-    return true;
+    return bytes;
 }
 
 /* Room for one more: evidence must not keep a running forwarder from being seen. */
 static bool fleet_make_room(struct fleet *fleet)
 {
-    return fleet->count < fleet->count_max || fleet_drop_oldest(fleet);
+    return fleet->count < fleet->count_max || fleet_drop_oldest(fleet) > 0;
 }
 
 static size_t fleet_dead_bytes(const struct fleet *fleet)
@@ -233,6 +274,8 @@ static void fleet_attach(void *arg, const char *path, pid_t pid, bool writes)
         life->file_key = key;
         if (region_is_dead(path)) /* what is mapped may soon be remembered too */
             fleet->opened_bytes += life_bytes(life) + region_mapped_bytes(life->region);
+        life->place = place_number(fleet, life);
+        file_remember(fleet, key);
         fleet->lives[fleet->count++] = life;
         if (fleet->silent)
             return;
@@ -329,13 +372,12 @@ void fleet_scan(struct fleet *fleet)
 
 /* Newest first within an instance of a directory; of a region and its copies the living one first.
  */
-static int lives_compare(const void *a, const void *b)
+static int lives_compare(const struct life *a, const struct life *b)
 {
-    const struct identity *x = (*(struct life *const *)a)->identity;
-    const struct identity *y = (*(struct life *const *)b)->identity;
+    const struct identity *x = a->identity, *y = b->identity;
     int order = strcmp(x->instance, y->instance);
     if (order == 0)
-        order = places_compare(*(struct life *const *)a, *(struct life *const *)b);
+        order = places_compare(a, b);
     if (order != 0)
         return order;
     if (x->generation != y->generation)
@@ -343,9 +385,20 @@ static int lives_compare(const void *a, const void *b)
     if (x->created_unix_ns != y->created_unix_ns)
         return x->created_unix_ns > y->created_unix_ns ? -1 : 1;
     order = strcmp(x->uuid, y->uuid);
-    return order != 0
-               ? order
-               : life_is_dead(*(struct life *const *)a) - life_is_dead(*(struct life *const *)b);
+    return order != 0 ? order : life_is_dead(a) - life_is_dead(b);
+}
+
+/* In place, and as fast as there is little to do: they are as the last tick left them, but for
+ * those that came, at the end. */
+static void lives_sort(struct life **lives, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct life *life = lives[i];
+        size_t at = i;
+        for (; at > 0 && lives_compare(lives[at - 1], life) > 0; at--)
+            lives[at] = lives[at - 1];
+        lives[at] = life;
+    }
 }
 
 /* Notes since when the file of a dead life has been gone. What cannot be told is no removal. */
@@ -382,12 +435,12 @@ static void fleet_settle(struct fleet *fleet, uint64_t mono_ns)
     size_t kept = 0;
     struct life *head = NULL; /* the newest life of the instance at hand */
     fleet->current_count = 0;
-    qsort(fleet->lives, fleet->count, sizeof(struct life *), lives_compare);
+    lives_sort(fleet->lives, fleet->count);
     for (size_t i = 0; i < fleet->count; i++) {
         struct life *life = fleet->lives[i];
         const bool same = head != NULL &&
                           strcmp(head->identity->instance, life->identity->instance) == 0 &&
-                          places_compare(head, life) == 0;
+                          head->place == life->place;
         if (fleet_shall_forget(fleet, life, mono_ns) && !same) {
             if (!fleet->silent)
                 log_line(LOG_LEVEL_INFO, "%s was removed: forgotten", life->identity->path);
@@ -398,7 +451,8 @@ static void fleet_settle(struct fleet *fleet, uint64_t mono_ns)
             head = life;
             head->previous = NULL;
         }
-        if (!same || !life_is_dead(life)) {
+        life->current = !same || !life_is_dead(life);
+        if (life->current) {
             fleet->current[fleet->current_count++] = life;
             if (same)
                 life->previous = NULL;
@@ -421,13 +475,14 @@ static void fleet_settle(struct fleet *fleet, uint64_t mono_ns)
     }
 }
 
-/* What was published gives way where all histories together take too much. */
-static void fleet_trim(struct fleet *fleet)
+/* What was published gives way where all histories together take too much; returns what they take
+ * then. */
+static size_t fleet_trim(struct fleet *fleet)
 {
     struct history *histories[FLEET_REGIONS_MAX];
     for (size_t i = 0; i < fleet->count; i++)
         histories[i] = &fleet->lives[i]->history;
-    histories_trim(histories, fleet->count, fleet->history_bytes_max, FLEET_LOGS_PROMISED);
+    return histories_trim(histories, fleet->count, fleet->history_bytes_max, FLEET_LOGS_PROMISED);
 }
 
 void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns)
@@ -439,13 +494,15 @@ void fleet_sample(struct fleet *fleet, uint64_t unix_ns, uint64_t mono_ns)
         } else {
             log_line(LOG_LEVEL_ERROR, "%s: no memory for a reading; trying again at the next tick",
                      fleet->lives[i]->identity->path);
+            file_forget(fleet, fleet->lives[i]->file_key);
             life_free(&fleet->lives[i]);
         }
     }
     fleet->count = kept;
-    while (fleet_dead_bytes(fleet) > fleet->dead_bytes_max && fleet_drop_oldest(fleet))
-        continue; /* evidence must not cost more memory than it is worth */
-    fleet_trim(fleet);
+    size_t dead = fleet_dead_bytes(fleet);
+    while (dead > fleet->dead_bytes_max) /* evidence must not cost more than it is worth */
+        dead -= fleet_drop_oldest(fleet);
+    (void)fleet_trim(fleet);
     fleet_settle(fleet, mono_ns);
 }
 
@@ -459,21 +516,33 @@ static size_t fleet_waiting_bytes(const struct fleet *fleet)
     return bytes;
 }
 
+static size_t fleet_history_bytes(const struct fleet *fleet)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        bytes += history_bytes(&fleet->lives[i]->history);
+    return bytes;
+}
+
 size_t fleet_drain(struct fleet *fleet, unsigned *fill_permille)
 {
     const bool hold_back = fleet->options.hold_back;
     size_t count = 0, drained = 0;
+    size_t waiting = fleet_waiting_bytes(fleet), remembered = fleet_history_bytes(fleet);
     *fill_permille = 0;
     for (; drained < fleet->count; drained++) {
         struct life *life = fleet->lives[(fleet->drain_next + drained) % fleet->count];
-        if (hold_back && fleet_waiting_bytes(fleet) >= fleet->waiting_bytes_max) {
+        if (hold_back && waiting >= fleet->waiting_bytes_max) {
             *fill_permille = 1000; /* nobody empties the other rings meanwhile */
             break;
         }
-        const size_t came = life_drain(life, hold_back);
-        if (came > 0)
-            fleet_trim(fleet); /* at once, so that no two lives' records are too many together */
-        count += came;
+        waiting -= history_waiting_bytes(&life->history);
+        remembered -= history_bytes(&life->history);
+        count += life_drain(life, hold_back);
+        waiting += history_waiting_bytes(&life->history);
+        remembered += history_bytes(&life->history);
+        if (remembered > fleet->history_bytes_max)
+            remembered = fleet_trim(fleet); /* or two lives' records were too many together */
         if (life->fill_permille > *fill_permille)
             *fill_permille = life->fill_permille;
     }

@@ -51,8 +51,11 @@ struct fleet {
     size_t drain_next; /* the life that is drained first */
     size_t dead_bytes_max, history_bytes_max, waiting_bytes_max; /* as above; tests set less */
     struct life_totals gone; /* of lives that were given up: totals never fall */
-    uint64_t given_up[FLEET_GIVEN_UP_MAX]; /* file keys of lives that are of no use any more */
-    size_t given_up_next;
+    uint64_t given_up[FLEET_GIVEN_UP_MAX]; /* file keys of lives that are of no use any more, the
+                                              oldest overwritten */
+    size_t given_up_count;                 /* of all that ever were */
+    uint64_t known[FLEET_REGIONS_MAX + FLEET_GIVEN_UP_MAX]; /* those and of the lives, sorted */
+    size_t known_count;
     size_t opened_bytes; /* by dead regions that this scan attached to */
     uint64_t process_start; /* of target.pid, so that no other process passes for it; 0: not seen */
     bool silent; /* log nothing: one-shot commands */

@@ -466,8 +466,8 @@ static size_t histories_give(struct history *const *histories, size_t count, siz
     return large != NULL ? history_give(large) : 0;
 }
 
-void histories_trim(struct history *const *histories, size_t count, size_t max_bytes,
-                    size_t logs_promised)
+size_t histories_trim(struct history *const *histories, size_t count, size_t max_bytes,
+                      size_t logs_promised)
 {
     size_t bytes = 0, given = 1;
     for (size_t i = 0; i < count; i++)
@@ -476,4 +476,5 @@ void histories_trim(struct history *const *histories, size_t count, size_t max_b
         given = histories_give(histories, count, logs_promised);
         bytes -= given;
     }
+    return bytes;
 }

@@ -100,9 +100,10 @@ size_t history_waiting_bytes(const struct history *history);
  * Brings histories down to max_bytes in all, as far as what was published allows. Log lines beyond
  * the logs_promised bytes of each go first, then the largest history gives, from the largest of its
  * parts, the oldest first; each keeps its newest row and its newest chunk of records. So small ones
- * lose nothing while there are larger ones.
+ * lose nothing while there are larger ones. Returns what they take then. Looks at each once, and
+ * once more for about every 64 KiB that is given.
  */
-void histories_trim(struct history *const *histories, size_t count, size_t max_bytes,
+size_t histories_trim(struct history *const *histories, size_t count, size_t max_bytes,
                     size_t logs_promised);
 
 #endif

@@ -30,6 +30,8 @@ struct pipeline_track {
 struct life {
     struct region *region;
     uint64_t file_key; /* the fleet's: which file it is, whatever its name */
+    size_t place;      /* the fleet's: a number of the directory that it is in */
+    bool current;      /* the fleet's: among the current ones at the last reading */
     const struct identity *identity;
     const struct snapshot *snapshot;
     struct writer_verdict verdict;

@@ -491,6 +491,37 @@ static void dead_lives_are_bounded_and_the_oldest_goes(void **state)
     assert_int_equal(fleet.count, 0);
 }
 
+/* As if so many files had been given up that the next one takes the place of the first. */
+static void given_up_fill(void)
+{
+    assert_int_equal(fleet.given_up_count, 1);
+    assert_int_equal(fleet.known_count, 1);
+    assert_true(fleet.known[0] > FLEET_GIVEN_UP_MAX);
+    fleet.known[FLEET_GIVEN_UP_MAX - 1] = fleet.known[0];
+    for (uint64_t i = 1; i < FLEET_GIVEN_UP_MAX; i++)
+        fleet.given_up[i] = fleet.known[i - 1] = i;
+    fleet.given_up_count = fleet.known_count = FLEET_GIVEN_UP_MAX;
+}
+
+/* A file that was given up is not looked at again, until many more were. */
+static void files_given_up_are_known(void **state)
+{
+    (void)state;
+    fleet.dead_bytes_max = 0;
+    forwarder_kill(forwarder_start("a"));
+    ticks(3);
+    given_up_fill();
+    ticks(1);
+    assert_int_equal(fleet.given_up_count, FLEET_GIVEN_UP_MAX);
+    forwarder_kill(forwarder_start("b")); /* in place of the other, which so comes back once */
+    ticks(1);
+    assert_int_equal(fleet.given_up_count, FLEET_GIVEN_UP_MAX + 1);
+    ticks(3);
+    assert_int_equal(fleet.given_up_count, FLEET_GIVEN_UP_MAX + 2);
+    assert_int_equal(fleet.known_count, FLEET_GIVEN_UP_MAX);
+    assert_int_equal(fleet.count, 0);
+}
+
 /* How its series are described counts as well: as the region said it, as it is remembered, and as
  * it stands in documents. */
 static void all_that_a_dead_life_holds_is_counted(void **state)
@@ -609,6 +640,7 @@ int main(void)
         FLEET_TEST(the_longest_lines_wait_as_well),
         FLEET_TEST(all_that_waits_is_bounded),
         FLEET_TEST(dead_lives_are_bounded_and_the_oldest_goes),
+        FLEET_TEST(files_given_up_are_known),
         FLEET_TEST(all_that_a_dead_life_holds_is_counted),
         FLEET_TEST(a_dead_life_gives_way_to_a_living_one),
         FLEET_TEST(losses_never_fall),
