@@ -105,6 +105,32 @@ class Process:
             self.popen.kill()
             self.popen.wait()
 
+    def whereabouts(self):
+        """What can be seen of it from outside: how it ended, or of each thread whether it runs and
+        the system call that it waits in."""
+        if self.popen.poll() is not None:
+            return f"ended with {self.popen.returncode}"
+        threads = []
+        for task in sorted(pathlib.Path(f"/proc/{self.pid}/task").iterdir()):
+            facts = [task.name]
+            for name in ("stat", "wchan", "syscall"):
+                try:
+                    text = (task / name).read_text()
+                    # Of stat the state and, in ticks, what it ran in user and in kernel mode.
+                    words = text.rpartition(")")[2].split()
+                    facts += [words[i] for i in (0, 11, 12)] if name == "stat" else [text.strip()]
+                except OSError as error: # it ended, or one may not look
+                    facts.append(error.strerror)
+            threads.append(" ".join(facts))
+        return "threads: " + "; ".join(threads)
+
+    def give_up(self, what):
+        """A failure to come up or to answer: says all that is known, and ends it."""
+        where = self.whereabouts()
+        self.abandon()
+        self.code = self.popen.returncode
+        raise AssertionError(f"{self.arguments} {what}; {where}; it said: {self.errors()[-4000:]!r}")
+
 
 class Sidecar(Process):
     """`fwdscope serve` on a port of its own; constructed when it says that it serves."""
@@ -113,8 +139,10 @@ class Sidecar(Process):
                  program=FWDSCOPE):
         super().__init__([*before, program, "serve", "--listen", listen, *options], scratch,
                          environment)
-        wait_until(lambda: self.popen.poll() is not None or "serving http://" in self.errors(),
-                   what="serving")
+        try:
+            wait_until(lambda: self.popen.poll() is not None or "serving http://" in self.errors())
+        except AssertionError:
+            self.give_up(f"does not serve within {BOUND:g} s")
         found = re.search(r"serving http://([0-9.]+):([0-9]+)/", self.errors())
         assert found, f"it does not serve: {self.errors()}"
         self.port = int(found[2])
@@ -156,12 +184,15 @@ class Patient(Process):
         super().__init__([*before, program, *options], scratch, environment,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         state, _, self.detail = self._line().partition(" ")
+        if state not in ("on", "off"):
+            self.give_up(f"begins with {state!r}")
         self.is_on = state == "on"
         self.path = self.detail if self.is_on else None
 
     def _line(self, bound=BOUND):
         ready, _, _ = select.select([self.popen.stdout], [], [], bound)
-        assert ready, f"{self.arguments} says nothing"
+        if not ready:
+            self.give_up(f"says nothing for {bound:g} s")
         return self.popen.stdout.readline().decode().rstrip("\n")
 
     def send(self, *words):
