@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The forwarders that this sidecar watches: every region of a directory, one file, or the regions of
- * one process, which live on here when it dies. Regions come
- * and go; of each instance in a directory the newest life is current and the one before it is kept
- * as evidence.
+ * The forwarders that this sidecar watches: every region of a directory, one file, or the regions
+ * of one process, which live on here when it dies. Regions come and go; of each instance in a
+ * directory the newest life is current and the one before it is kept as evidence.
  * Main thread only.
  */
 #ifndef SIDECAR_FLEET_H

@@ -204,6 +204,13 @@ bool catalogue_init(struct region *region);
 /* [guarded] Takes in what was registered since the last call. */
 void catalogue_read(struct region *region);
 
+/* ---- sample.c -------------------------------------------------------------------------------- */
+
+/* Words of the header as what they mean. */
+enum published_state published_state_of(uint64_t state);
+unsigned signal_of(uint64_t signal);
+enum writer_lock writer_lock_of(enum fws_lock_state state);
+
 /* ---- records.c ------------------------------------------------------------------------------- */
 
 /* A time that signed 64-bit arithmetic can bear. */
@@ -213,11 +220,6 @@ static inline uint64_t time_clamp(uint64_t unix_ns)
 }
 
 /* Bytes up to the first NUL, at most `max` of them, as text. NULL: the arena is full. */
-/* Words of the header as what they mean. */
-enum published_state published_state_of(uint64_t state);
-unsigned signal_of(uint64_t signal);
-enum writer_lock writer_lock_of(enum fws_lock_state state);
-
 const char *text_padded(struct arena *arena, const uint64_t *words, size_t max);
 
 /* Exactly `count` attributes of a private block. False: malformed, too many, or no room. */
