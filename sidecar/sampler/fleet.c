@@ -209,6 +209,20 @@ static size_t fleet_dead_bytes(const struct fleet *fleet)
     return bytes;
 }
 
+/* What a dead life holds while it is not yet read: its region too, whether copied or mapped. */
+static size_t unread_bytes(const struct life *life)
+{
+    return life->ended ? 0 : life_bytes(life) + region_mapped_bytes(life->region);
+}
+
+static size_t fleet_unread_bytes(const struct fleet *fleet)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < fleet->count; i++)
+        bytes += life_is_dead(fleet->lives[i]) ? unread_bytes(fleet->lives[i]) : 0;
+    return bytes;
+}
+
 static enum attach_trouble trouble_of(enum attach_result result)
 {
     switch (result) {
@@ -255,8 +269,8 @@ static void fleet_attach(void *arg, const char *path, pid_t pid, bool writes)
     const uint64_t key = region_file_key(path);
     if (key != 0 && fleet_knows(fleet, key))
         return;
-    if (fleet->opened_bytes > FLEET_OPENED_BYTES_MAX && region_is_dead(path))
-        return; /* the next scan is soon enough for evidence */
+    if (fleet->unread_bytes > FLEET_UNREAD_BYTES_MAX && fleet->opened && region_is_dead(path))
+        return; /* a later scan is soon enough for evidence */
     struct life *life = life_open(path, &fleet->options, &result, why, sizeof why);
     if (life != NULL && region_file_key(path) != key) {
         life_free(&life); /* replaced meanwhile: the next scan sees what is there then */
@@ -272,8 +286,10 @@ static void fleet_attach(void *arg, const char *path, pid_t pid, bool writes)
         trouble_note(fleet, TROUBLE_NONE, path, why);
     } else if (life != NULL) {
         life->file_key = key;
-        if (region_is_dead(path)) /* what is mapped may soon be remembered too */
-            fleet->opened_bytes += life_bytes(life) + region_mapped_bytes(life->region);
+        if (region_is_dead(path)) {
+            fleet->unread_bytes += unread_bytes(life);
+            fleet->opened = true;
+        }
         life->place = place_number(fleet, life);
         file_remember(fleet, key);
         fleet->lives[fleet->count++] = life;
@@ -356,7 +372,8 @@ void fleet_scan(struct fleet *fleet)
     fleet->trouble = TROUBLE_NONE;
     fleet->trouble_path[0] = fleet->trouble_reason[0] = '\0';
     fleet->refused = 0;
-    fleet->opened_bytes = 0;
+    fleet->unread_bytes = fleet_unread_bytes(fleet);
+    fleet->opened = false;
     if (fleet->target.pid != 0)
         process_scan(fleet);
     else if (fleet->target.file != NULL)

@@ -13,10 +13,10 @@
 
 enum { FLEET_REGIONS_MAX = 256, FLEET_GIVEN_UP_MAX = 4096, FLEET_USER_REFUSED_MAX = 1024 };
 
-/* Evidence is bounded: what a scan opens of dead regions before it leaves the others to the next,
- * and what all dead lives hold before the oldest gives way. Of a dead region the copy goes once it
- * was read, two ticks later; readings and records stay. */
-#define FLEET_OPENED_BYTES_MAX ((size_t)64 << 20)
+/* Evidence is bounded: what dead regions hold that are not yet read, before a scan leaves all but one
+ * of the others to the next, and what all dead lives hold before the oldest gives way. Of a dead
+ * region the copy goes once it was read, two ticks later or more; readings and records stay. */
+#define FLEET_UNREAD_BYTES_MAX ((size_t)64 << 20)
 #define FLEET_DEAD_BYTES_MAX   ((size_t)256 << 20)
 
 /* What all lives remember, and of it what is not yet published: a document of it must be small
@@ -55,7 +55,8 @@ struct fleet {
     size_t given_up_count;                 /* of all that ever were */
     uint64_t known[FLEET_REGIONS_MAX + FLEET_GIVEN_UP_MAX]; /* those and of the lives, sorted */
     size_t known_count;
-    size_t opened_bytes; /* by dead regions that this scan attached to */
+    size_t unread_bytes; /* of dead lives that are not yet read, at the last scan */
+    bool opened;         /* whether that scan attached to a dead region */
     uint64_t process_start; /* of target.pid, so that no other process passes for it; 0: not seen */
     bool silent; /* log nothing: one-shot commands */
 

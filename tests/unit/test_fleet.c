@@ -28,7 +28,7 @@ enum { LINE_BYTES = 500, DESCRIPTION_BYTES = 1000, PATH_BYTES = 512, FORWARDERS_
 #define REGION_BYTES ((size_t)192 << 20)
 
 static char dir[64];
-static size_t line_bytes, counters; /* of the forwarders that are started from now on */
+static size_t line_bytes, counters, ring_bytes; /* of the forwarders that are started from now on */
 
 /* A forwarder in a process of its own, which writes when it is told to. */
 struct forwarder {
@@ -65,7 +65,7 @@ _Noreturn static void forwarder_run(const char *instance, int orders, int answer
         .lanes = 2,
         .instruments = 16 + 8 * (uint32_t)counters, /* with room for what describes them */
         .active_spans = 1,
-        .log_ring_bytes = 64 << 20,
+        .log_ring_bytes = (uint32_t)ring_bytes,
         .span_ring_bytes = 16 << 10,
     };
     static const char line[FWS_LOG_BYTES_MAX];
@@ -170,6 +170,7 @@ static int fleet_setup(void **state)
     forwarder_count = 0;
     line_bytes = LINE_BYTES;
     counters = 0;
+    ring_bytes = 64 << 20;
     now_ns = 1000 * SECOND_NS;
     return 0;
 }
@@ -491,6 +492,46 @@ static void dead_lives_are_bounded_and_the_oldest_goes(void **state)
     assert_int_equal(fleet.count, 0);
 }
 
+/* What lives hold that are not yet read to their end; *all_ended: none is left. */
+static size_t unread_bytes_of_all(bool *all_ended)
+{
+    size_t bytes = 0;
+    *all_ended = true;
+    for (size_t i = 0; i < fleet.count; i++) {
+        const struct life *life = fleet.lives[i];
+        if (!life->ended)
+            bytes += region_bytes(life->region) + region_mapped_bytes(life->region);
+        *all_ended = *all_ended && life->ended;
+    }
+    return bytes;
+}
+
+/* However slowly they can be read, only so many dead regions are open at a time, and one more a
+ * tick. */
+static void dead_regions_are_opened_as_they_are_read(void **state)
+{
+    (void)state;
+    enum { LINES = 8000, ROUNDS_MAX = 100 };
+    static const char *const names[FORWARDERS_MAX] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    const size_t region = 20 << 20; /* and less */
+    ring_bytes = 8 << 20;
+    for (size_t i = 0; i < FORWARDERS_MAX; i++) {
+        struct forwarder *it = forwarder_start(names[i]);
+        forwarder_write(it, LINES);
+        forwarder_kill(it);
+    }
+    fleet.waiting_bytes_max = 1; /* one of them a tick */
+    bool all_ended = false;
+    for (int round = 0; !all_ended; round++) {
+        assert_true(round < ROUNDS_MAX);
+        ticks(1);
+        assert_true(unread_bytes_of_all(&all_ended) <= FLEET_UNREAD_BYTES_MAX + 2 * region);
+    }
+    assert_int_equal(fleet.count, FORWARDERS_MAX);
+    for (size_t i = 0; i < FORWARDERS_MAX; i++)
+        assert_int_equal(current_named(names[i])->history.logs.next, LINES);
+}
+
 /* As if so many files had been given up that the next one takes the place of the first. */
 static void given_up_fill(void)
 {
@@ -640,6 +681,7 @@ int main(void)
         FLEET_TEST(the_longest_lines_wait_as_well),
         FLEET_TEST(all_that_waits_is_bounded),
         FLEET_TEST(dead_lives_are_bounded_and_the_oldest_goes),
+        FLEET_TEST(dead_regions_are_opened_as_they_are_read),
         FLEET_TEST(files_given_up_are_known),
         FLEET_TEST(all_that_a_dead_life_holds_is_counted),
         FLEET_TEST(a_dead_life_gives_way_to_a_living_one),
