@@ -9,12 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- /proc ----------------------------------------------------------------------------------- */
 
-/* Not by stdio, which would ask for memory at every tick. */
+/* Text that ends with a newline. Not by stdio, which would ask for memory at every tick. */
 static bool file_read(const char *path, char *out, size_t cap)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -22,8 +23,10 @@ static bool file_read(const char *path, char *out, size_t cap)
         return false;
     size_t n = 0;
     ssize_t got;
-    while (n < cap - 1 && (got = read(fd, out + n, cap - 1 - n)) > 0)
-        n += (size_t)got;
+    do {
+        got = read(fd, out + n, cap - 1 - n);
+        n += got > 0 ? (size_t)got : 0;
+    } while (got > 0 && n < cap - 1 && out[n - 1] != '\n');
     close(fd);
     out[n] = '\0';
     return n > 0;
@@ -50,40 +53,63 @@ static bool stat_read(const char *pid, uint64_t *user, uint64_t *system, uint64_
     return true;
 }
 
-static struct process_figures figures_read(const char *pid, uint64_t wanted_start)
+static bool rss_read(const char *pid, uint64_t *bytes)
+{
+    char path[64], text[256];
+    unsigned long long pages;
+    const long page = sysconf(_SC_PAGESIZE);
+    snprintf(path, sizeof path, "/proc/%s/statm", pid);
+    if (page <= 0 || !file_read(path, text, sizeof text) || sscanf(text, "%*u %llu", &pages) != 1)
+        return false;
+    *bytes = pages * (uint64_t)page;
+    return true;
+}
+
+/* Whether it has the pid namespace of this process, which never changes. */
+static bool same_pid_namespace(const struct identity *identity)
+{
+    static uint64_t here;
+    struct stat file;
+    if (here == 0 && stat("/proc/self/ns/pid", &file) == 0)
+        here = (uint64_t)file.st_ino;
+    return here != 0 && here == identity->pid_namespace;
+}
+
+struct process_figures process_read(const struct identity *identity)
 {
     struct process_figures figures = {0};
-    char path[64], text[256];
+    char pid[32];
     uint64_t user, system, start;
-    unsigned long long pages;
-    long ticks = sysconf(_SC_CLK_TCK), page = sysconf(_SC_PAGESIZE);
-    snprintf(path, sizeof path, "/proc/%s/statm", pid);
-    if (ticks <= 0 || page <= 0 || !stat_read(pid, &user, &system, &start) ||
-        (wanted_start != 0 && start != wanted_start) || !file_read(path, text, sizeof text) ||
-        sscanf(text, "%*u %llu", &pages) != 1)
+    const long ticks = sysconf(_SC_CLK_TCK);
+    /* Without a start time a reused pid could pass for the forwarder. */
+    if (ticks <= 0 || identity->pid_start_ticks == 0 || !process_same_boot(identity) ||
+        !same_pid_namespace(identity))
+        return figures;
+    snprintf(pid, sizeof pid, "%llu", (unsigned long long)identity->pid);
+    if (!stat_read(pid, &user, &system, &start) || start != identity->pid_start_ticks ||
+        !rss_read(pid, &figures.rss_bytes))
         return figures;
     figures.known = true;
-    figures.rss_bytes = pages * (uint64_t)page;
     figures.cpu_user_ms = user * 1000 / (uint64_t)ticks;
     figures.cpu_system_ms = system * 1000 / (uint64_t)ticks;
     return figures;
 }
 
-struct process_figures process_read(const struct identity *identity)
+static uint64_t milliseconds(const struct timeval *time)
 {
-    struct stat here;
-    char pid[32];
-    /* Without a start time a reused pid could pass for the forwarder. */
-    if (identity->pid_start_ticks == 0 || !process_same_boot(identity) ||
-        stat("/proc/self/ns/pid", &here) != 0 || (uint64_t)here.st_ino != identity->pid_namespace)
-        return (struct process_figures){0};
-    snprintf(pid, sizeof pid, "%llu", (unsigned long long)identity->pid);
-    return figures_read(pid, identity->pid_start_ticks);
+    return (uint64_t)time->tv_sec * 1000 + (uint64_t)time->tv_usec / 1000;
 }
 
 struct process_figures process_read_self(void)
 {
-    return figures_read("self", 0);
+    struct process_figures figures = {0};
+    struct rusage usage;
+    figures.known = getrusage(RUSAGE_SELF, &usage) == 0 && rss_read("self", &figures.rss_bytes);
+    if (figures.known) {
+        figures.cpu_user_ms = milliseconds(&usage.ru_utime);
+        figures.cpu_system_ms = milliseconds(&usage.ru_stime);
+    }
+    return figures;
 }
 
 bool process_same_boot(const struct identity *identity)
