@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The buffer doubles until it holds what is asked for, and never goes beyond its bound. */
+/* The buffer doubles, or takes what is asked for where that is more; never beyond its bound. */
 #include "buffer.h"
 
 #include <stdlib.h>
@@ -16,9 +16,8 @@ void buffer_init(struct buffer *buffer, size_t max)
 static bool buffer_grow(struct buffer *buffer, size_t needed)
 {
     size_t capacity = buffer->capacity > CAPACITY_MIN / 2 ? buffer->capacity : CAPACITY_MIN / 2;
-    do {
-        capacity = capacity > buffer->max / 2 ? buffer->max : capacity * 2;
-    } while (capacity < needed);
+    capacity = capacity > buffer->max / 2 ? buffer->max : capacity * 2;
+    capacity = capacity > needed ? capacity : needed;
     char *data = realloc(buffer->data, capacity);
     if (data == NULL) {
         return false;

@@ -233,13 +233,13 @@ static bool logs_build(struct documents *documents, const struct fleet *fleet,
     return !*full && render_logs(arena, &documents->json, parts, fleet->count, full);
 }
 
-/* Builds one document into documents->json; *sent counts its records. */
+/* Builds one document into documents->json, as a message begun; *sent counts its records. */
 static bool signal_build(struct documents *documents, const struct fleet *fleet,
                          const struct self_series *self, enum signal signal,
                          const struct scope *scope, uint64_t *sent, bool *full)
 {
     arena_reset(documents->arena);
-    buffer_reset(&documents->json);
+    message_begin(&documents->json, scope->backlog ? 0 : documents->expected[signal]);
     *full = false;
     *sent = 0;
     switch (signal) {
@@ -311,9 +311,9 @@ void documents_tick(struct documents *documents, struct fleet *fleet,
     uint64_t sent;
     bool full;
     bool built = signal_build(documents, fleet, self, signal, &scope, &sent, &full);
+    documents->expected[signal] = documents->json.length + documents->json.length / 16;
     out->records[signal] = records;
-    out->messages[signal] =
-        built ? message_new(documents->json.data, documents->json.length) : NULL;
+    out->messages[signal] = built ? message_end(&documents->json) : NULL;
     if (out->messages[signal] == NULL && (full || built || documents->json.failed)) {
         /* Too large or no memory: nobody gets it, and everybody is told how much it was. */
         log_line(LOG_LEVEL_ERROR, "a tick's document did not fit: %llu records are lost",
@@ -428,8 +428,8 @@ void documents_backlog(struct documents *documents, const struct fleet *fleet,
             if (scope.max == 1) /* the last try may take what the others leave */
                 budget = left;
             if (built && documents->json.length <= budget) {
-                out[signal] = message_new(documents->json.data, documents->json.length);
                 left -= documents->json.length;
+                out[signal] = message_end(&documents->json);
                 break;
             }
             if (!built && !full && !documents->json.failed)
@@ -452,7 +452,7 @@ bool documents_dump_part(struct documents *documents, const struct fleet *fleet,
     bool full;
     if (!signal_build(documents, fleet, NULL, signal, &scope, records, &full))
         return false;
-    buffer_append(out, documents->json.data, documents->json.length);
+    buffer_append(out, documents->json.data + MESSAGE_ROOM, documents->json.length - MESSAGE_ROOM);
     return !out->failed;
 }
 

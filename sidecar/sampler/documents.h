@@ -11,8 +11,9 @@
 #include "message.h"
 
 struct documents {
-    struct arena *arena; /* one document's tree at a time */
-    struct buffer json;
+    struct arena *arena;            /* one document's tree at a time */
+    struct buffer json;             /* the document behind the room of a message */
+    size_t expected[TICK_MESSAGES]; /* bytes of a tick's documents, going by the last */
 };
 
 /* The sidecar's own series, a further resource of metrics documents. */

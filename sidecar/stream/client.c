@@ -80,6 +80,16 @@ static void client_say_going_away(struct client *client)
     lws_set_timeout(client->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
 }
 
+/* As lws_write, but what lies before the bytes stays as it is. */
+static int write_frame(struct lws *wsi, unsigned char *bytes, size_t count, int flags)
+{
+    unsigned char before[LWS_PRE];
+    memcpy(before, bytes - LWS_PRE, LWS_PRE);
+    const int written = lws_write(wsi, bytes, count, (enum lws_write_protocol)flags);
+    memcpy(bytes - LWS_PRE, before, LWS_PRE);
+    return written;
+}
+
 static int client_write_fragment(struct client *client)
 {
     const size_t fragments = message_fragments(client->sending);
@@ -87,7 +97,7 @@ static int client_write_fragment(struct client *client)
                                          client->fragment + 1 == fragments);
     size_t bytes;
     unsigned char *fragment = message_fragment(client->sending, client->fragment, &bytes);
-    if (lws_write(client->wsi, fragment, bytes, (enum lws_write_protocol)flags) < 0) {
+    if (write_frame(client->wsi, fragment, bytes, flags) < 0) {
         return -1;
     }
     if (++client->fragment == fragments) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bytes lie as they are written to sockets: LWS_PRE bytes of room, up to 256 KiB, LWS_PRE
- * bytes, up to 256 KiB, ... so that no client needs a copy.
+ * The bytes lie in one piece behind the room for the first fragment's header, so that neither the
+ * message nor any client needs a copy.
  */
 #include "message_private.h"
 
@@ -10,38 +10,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STRIDE = LWS_PRE + MESSAGE_FRAGMENT_BYTES };
+_Static_assert(MESSAGE_ROOM >= LWS_PRE, "room for the header of libwebsockets");
 
 struct message {
     atomic_uint references;
     size_t length;
-    unsigned char room[];
+    char *data; /* MESSAGE_ROOM bytes, then the message's */
 };
 
-static size_t fragments_of(size_t length)
+void message_begin(struct buffer *buffer, size_t expected)
 {
-    return length == 0 ? 1 : (length - 1) / MESSAGE_FRAGMENT_BYTES + 1;
+    const size_t most = buffer->max - MESSAGE_ROOM;
+    buffer_reset(buffer);
+    char *room = buffer_reserve(buffer, MESSAGE_ROOM + (expected < most ? expected : most));
+    if (room != NULL) {
+        memset(room, '\n', MESSAGE_ROOM);
+        buffer->length = MESSAGE_ROOM;
+    }
 }
 
-struct message *message_new(const char *bytes, size_t length)
+/* The buffer's memory. Much that is not used is given back; a little is not, because the C library
+ * would take the next that is as large from the kernel, and fault it in page by page. */
+static char *buffer_take(struct buffer *buffer)
 {
-    const size_t fragments = fragments_of(length);
-    if (length > SIZE_MAX / 2) {
-        return NULL;
+    char *data = buffer->data;
+    if (buffer->capacity - buffer->length > buffer->length / 8) {
+        char *smaller = realloc(data, buffer->length);
+        data = smaller != NULL ? smaller : data;
     }
-    struct message *message = malloc(sizeof *message + fragments * LWS_PRE + length);
+    buffer_init(buffer, buffer->max);
+    return data;
+}
+
+struct message *message_end(struct buffer *buffer)
+{
+    struct message *message = malloc(sizeof *message);
     if (message == NULL) {
         return NULL;
     }
     atomic_init(&message->references, 1);
-    message->length = length;
-    for (size_t i = 0; i < fragments; i++) {
-        size_t count;
-        unsigned char *place = message_fragment(message, i, &count);
-        if (count > 0) {
-            memcpy(place, bytes + i * MESSAGE_FRAGMENT_BYTES, count);
-        }
-    }
+    message->length = buffer->length - MESSAGE_ROOM;
+    message->data = buffer_take(buffer);
+    return message;
+}
+
+struct message *message_new(const char *bytes, size_t length)
+{
+    struct buffer copy;
+    buffer_init(&copy, SIZE_MAX);
+    message_begin(&copy, length);
+    buffer_append(&copy, bytes, length);
+    struct message *message = copy.failed ? NULL : message_end(&copy);
+    buffer_free(&copy); /* which has nothing but on failure */
     return message;
 }
 
@@ -59,6 +79,7 @@ void message_unref(struct message **message)
     /* Release: our uses happen before the last one's free; acquire: the last one sees them all. */
     if (gone != NULL &&
         atomic_fetch_sub_explicit(&gone->references, 1, memory_order_acq_rel) == 1) {
+        free(gone->data);
         free(gone);
     }
 }
@@ -70,12 +91,12 @@ size_t message_length(const struct message *message)
 
 size_t message_fragments(const struct message *message)
 {
-    return fragments_of(message->length);
+    return message->length == 0 ? 1 : (message->length - 1) / MESSAGE_FRAGMENT_BYTES + 1;
 }
 
 unsigned char *message_fragment(struct message *message, size_t index, size_t *bytes)
 {
     const size_t rest = message->length - index * MESSAGE_FRAGMENT_BYTES;
     *bytes = rest < MESSAGE_FRAGMENT_BYTES ? rest : MESSAGE_FRAGMENT_BYTES;
-    return message->room + index * STRIDE + LWS_PRE;
+    return (unsigned char *)message->data + MESSAGE_ROOM + index * MESSAGE_FRAGMENT_BYTES;
 }

@@ -6,11 +6,22 @@
 #ifndef SIDECAR_MESSAGE_H
 #define SIDECAR_MESSAGE_H
 
+#include "buffer.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 struct message;
 
+/* What a message has in front of its bytes, for the stream's header. */
+enum { MESSAGE_ROOM = 16 };
+
+/* Empties a buffer for a message of about `expected` bytes: with room in front, filled with
+ * newlines. Without memory the buffer has failed. */
+void message_begin(struct buffer *buffer, size_t expected);
+/* The buffer's bytes behind that room become a message with one reference, without a copy: it takes
+ * their memory, and the buffer has none then. NULL, and the buffer is as it was: memory is out. */
+struct message *message_end(struct buffer *buffer);
 /* Copies `length` bytes into a new message with one reference; NULL when memory is out. */
 struct message *message_new(const char *bytes, size_t length);
 struct message *message_ref(struct message *message);

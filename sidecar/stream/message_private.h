@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A message as the stream thread sends it: fragments, each with room for libwebsockets' header. */
+/* A message as the stream thread sends it: in fragments. */
 #ifndef SIDECAR_MESSAGE_PRIVATE_H
 #define SIDECAR_MESSAGE_PRIVATE_H
 
@@ -12,7 +12,8 @@ size_t message_fragments(const struct message *message);
 
 /*
  * The bytes of one fragment, index < message_fragments. lws_write puts the frame's header into the
- * LWS_PRE bytes before them: the same header for every client, and from the stream thread only.
+ * LWS_PRE bytes before them, which are the end of the fragment before: whoever calls it puts them
+ * back. The stream thread only.
  */
 unsigned char *message_fragment(struct message *message, size_t index, size_t *bytes);
 
