@@ -21,10 +21,9 @@ static size_t attr_words(const uint64_t *head)
 }
 
 /* The value of an attribute that is no string; false: of no known type. */
-static inline bool attr_number(const struct fwdscope_attribute *attribute, uint32_t type,
-                               uint64_t *number)
+static inline bool attr_number(const struct fwdscope_attribute *attribute, uint64_t *number)
 {
-    switch (type) {
+    switch (attribute->type) {
     case FWDSCOPE_INT:
     case FWDSCOPE_DOUBLE:
         memcpy(number, &attribute->value, sizeof *number);
@@ -45,19 +44,14 @@ static inline size_t attr_encode(uint64_t *out, const struct fwdscope_attribute 
     uint64_t number;
     if (attribute->key == NULL)
         return 0;
-    const uint32_t type = attribute->type & 0xff;
-    size_t key_bytes = attribute->type >> 8 & 0xff; /* of a literal */
-    if (key_bytes == 0)
-        key_bytes = strnlen(attribute->key, FWS_NAME_BYTES_MAX + 1);
+    const size_t key_bytes = strnlen(attribute->key, FWS_NAME_BYTES_MAX + 1);
     if (key_bytes == 0 || key_bytes > FWS_NAME_BYTES_MAX)
         return 0;
     const size_t at = 1 + fws_text_to_words(out + 1, attribute->key, key_bytes);
     *bit = UINT64_C(1) << (out[at - 1] * UINT64_C(0x9e3779b97f4a7c15) >> 58);
-    if (type == FWDSCOPE_STRING) {
+    if (attribute->type == FWDSCOPE_STRING) {
         const char *text = attribute->value.string != NULL ? attribute->value.string : "";
-        size_t bytes = attribute->type >> 16;
-        if (bytes == 0)
-            bytes = strnlen(text, FWS_ATTR_VALUE_BYTES_MAX + 1);
+        size_t bytes = strnlen(text, FWS_ATTR_VALUE_BYTES_MAX + 1);
         if (SHIM_RARE(bytes > FWS_ATTR_VALUE_BYTES_MAX)) {
             bytes = text_cut(text, bytes, FWS_ATTR_VALUE_BYTES_MAX);
             *cut = 1;
@@ -65,9 +59,9 @@ static inline size_t attr_encode(uint64_t *out, const struct fwdscope_attribute 
         out[0] = FWS_ATTR_HEAD(FWS_ATTR_STRING, key_bytes, bytes);
         return at + fws_text_to_words(out + at, text, bytes);
     }
-    if (!attr_number(attribute, type, &number))
+    if (!attr_number(attribute, &number))
         return 0;
-    out[0] = FWS_ATTR_HEAD(type, key_bytes, FWS_WORD_BYTES);
+    out[0] = FWS_ATTR_HEAD(attribute->type, key_bytes, FWS_WORD_BYTES);
     out[at] = number;
     return at + 1;
 }

@@ -54,13 +54,10 @@ enum fwdscope_attribute_type {
     FWDSCOPE_BOOL = 4
 };
 
-/* One attribute: a key and a typed value. Make it with one of the four functions below. Its texts stay
- * what they are until the call that takes it has returned. */
+/* One attribute: a key and a typed value. Make it with one of the four functions below. */
 struct fwdscope_attribute {
     const char *key;
-    /* enum fwdscope_attribute_type in the low 8 bits; above them what the functions know of texts
-     * that are literals: bytes of the key in 8 bits, of the string in 16. 0: the call counts them. */
-    uint32_t type;
+    enum fwdscope_attribute_type type;
     union {
         const char *string;
         int64_t integer;
@@ -69,26 +66,11 @@ struct fwdscope_attribute {
     } value;
 };
 
-/* Bytes of a literal of at most `max`; 0 for any other text. */
-static inline uint32_t fwdscope_literal_bytes(const char *text, uint32_t max)
-{
-#if defined(__GNUC__)
-    if (text != NULL && __builtin_constant_p(__builtin_strlen(text)) &&
-        __builtin_strlen(text) <= max)
-        return (uint32_t)__builtin_strlen(text);
-#else
-    (void)text;
-    (void)max;
-#endif
-    return 0;
-}
-
 static inline struct fwdscope_attribute fwdscope_string(const char *key, const char *value)
 {
     struct fwdscope_attribute a;
     a.key = key;
-    a.type = FWDSCOPE_STRING | fwdscope_literal_bytes(key, 255) << 8 |
-             fwdscope_literal_bytes(value, 65535) << 16;
+    a.type = FWDSCOPE_STRING;
     a.value.string = value;
     return a;
 }
@@ -97,7 +79,7 @@ static inline struct fwdscope_attribute fwdscope_int(const char *key, int64_t va
 {
     struct fwdscope_attribute a;
     a.key = key;
-    a.type = FWDSCOPE_INT | fwdscope_literal_bytes(key, 255) << 8;
+    a.type = FWDSCOPE_INT;
     a.value.integer = value;
     return a;
 }
@@ -106,7 +88,7 @@ static inline struct fwdscope_attribute fwdscope_double(const char *key, double 
 {
     struct fwdscope_attribute a;
     a.key = key;
-    a.type = FWDSCOPE_DOUBLE | fwdscope_literal_bytes(key, 255) << 8;
+    a.type = FWDSCOPE_DOUBLE;
     a.value.real = value;
     return a;
 }
@@ -115,7 +97,7 @@ static inline struct fwdscope_attribute fwdscope_bool(const char *key, bool valu
 {
     struct fwdscope_attribute a;
     a.key = key;
-    a.type = FWDSCOPE_BOOL | fwdscope_literal_bytes(key, 255) << 8;
+    a.type = FWDSCOPE_BOOL;
     a.value.boolean = value;
     return a;
 }

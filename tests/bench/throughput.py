@@ -13,6 +13,7 @@ less disturbed. Instructions a line are what callgrind counts on a large file le
 a small one. Ends with 1 when something could not be measured, never because of a time.
 """
 import argparse
+import contextlib
 import json
 import math
 import pathlib
@@ -46,9 +47,14 @@ class Failed(Exception):
 
 
 def cpu_seconds(pid):
-    """Of all threads of a process, so far."""
-    tasks = pathlib.Path("/proc", str(pid), "task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+    """Of all threads that a process has, so far."""
+    spent = []
+    for task in pathlib.Path("/proc", str(pid), "task").glob("*/schedstat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError): # it just ended
+            spent.append(int(task.read_text().split()[0]))
+    if not spent:
+        raise Failed("the kernel does not tell the CPU time of the forwarder's threads")
+    return sum(spent) / 1e9
 
 
 class Place:

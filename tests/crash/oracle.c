@@ -108,9 +108,9 @@ static bool group_is(struct judging *j, const uint64_t *seen, const uint64_t *ol
 
 static bool attribute_same(const struct attribute *seen, const struct fwdscope_attribute *expected)
 {
-    if (strcmp(seen->key, expected->key) != 0 || (uint32_t)seen->type != (expected->type & 0xff))
+    if (strcmp(seen->key, expected->key) != 0 || (int)seen->type != (int)expected->type)
         return false;
-    switch (expected->type & 0xff) {
+    switch (expected->type) {
     case FWDSCOPE_STRING:
         return strcmp(seen->string, expected->value.string) == 0;
     case FWDSCOPE_INT:

@@ -377,7 +377,7 @@ static uint64_t attribute_words(const struct fwdscope_attribute *attributes, siz
     uint64_t words = 0;
     for (size_t i = 0; i < count; i++) {
         const size_t value =
-            (attributes[i].type & 0xff) == FWDSCOPE_STRING ? strlen(attributes[i].value.string) : 8;
+            attributes[i].type == FWDSCOPE_STRING ? strlen(attributes[i].value.string) : 8;
         words += 1 + (strlen(attributes[i].key) + 7) / 8 + (value + 7) / 8;
     }
     return words;
